@@ -1,0 +1,42 @@
+"""All that one source knows at one moment."""
+
+from __future__ import annotations
+
+import msgspec
+
+from accelwatch.readings.health import DeviceState, Health
+from accelwatch.readings.identity import DeviceKey, Identity
+from accelwatch.readings.link import Fabric, Link, Pcie
+from accelwatch.readings.memory import EccCount, Repairs
+from accelwatch.readings.process import DeviceProcess, HostProcess
+from accelwatch.readings.sensors import Sensors
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """One device as a source sees it; `None` where the source did not, or could not, read that family."""
+
+    identity: Identity
+    state: DeviceState = DeviceState.UP
+    reason: str | None = None  # why it is not up: the driver's own words or the call that blocked
+    sensors: Sensors | None = None
+    health: Health | None = None
+    ecc: tuple[EccCount, ...] | None = None
+    repairs: Repairs | None = None
+    pcie: Pcie | None = None
+    fabric: Fabric | None = None
+    links: tuple[Link, ...] | None = None
+    processes: tuple[DeviceProcess, ...] | None = None  # (): the driver says that nobody holds it
+
+    @property
+    def key(self) -> DeviceKey:
+        """The device's key."""
+        return self.identity.key
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A source's whole present view: it replaces the one before. What is not in it is not known any more."""
+
+    devices: tuple[Device, ...] = ()
+    links: tuple[Link, ...] = ()  # of devices that another source identifies (hccn_tool), or of the host (rdma)
+    processes: tuple[HostProcess, ...] = ()
+    problems: tuple[str, ...] = ()  # parts that failed while the rest answered: counted and logged as errors

@@ -1,0 +1,1 @@
+"""The machine's interfaces, one file each; `registry` lists them."""

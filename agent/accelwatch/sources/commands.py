@@ -1,0 +1,224 @@
+"""Runs vendor tools: one at a time host-wide, with a deadline, in a process group of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from accelwatch.sources.base import SourceError, SourceTimeout
+
+# A full 16-card `npu-smi info` with processes is 10 kB; more than this is a tool gone wrong.
+OUTPUT_LIMIT_BYTES = 1 << 20
+# How long a killed child may take to be reaped before it counts as stuck in the driver (state D).
+REAP_SECONDS = 1.0
+# After the tool itself has ended, a child of its own may still hold the pipe: not waited for longer than this.
+PIPE_GRACE_SECONDS = 0.2
+# Abandoned children cannot be ended by anybody; more of them would only pile up in the driver.
+ABANDONED_LIMIT = 3
+
+# Where the driver keeps its libraries (reference/ascend.md section 2); the tools do not find them by themselves.
+DRIVER_LIBRARIES = (
+    "/usr/local/dcmi",
+    "/usr/local/Ascend/driver/lib64",
+    "/usr/local/Ascend/driver/lib64/common",
+    "/usr/local/Ascend/driver/lib64/driver",
+)
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What a finished command left: its exit status (negative: ended by that signal) and both streams."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Runner(Protocol):
+    """Runs a command to its end."""
+
+    def run(self, argv: Sequence[str], timeout: float) -> Output:
+        """Raises `SourceTimeout` past `timeout` seconds, `SourceError` when it cannot be started or floods us."""
+        ...
+
+
+class ToolRunner:
+    """Runs one vendor tool under its host-wide lock.
+
+    The lock is one file per resolved tool path, so agents, `check` and other users of accelwatch on a host take
+    turns, while simulated nodes with tools of their own do not wait for each other.
+    """
+
+    def __init__(self, lock_directory: Path | None = None) -> None:
+        self._lock_directory = lock_directory
+        self._abandoned: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def abandoned(self) -> int:
+        """Children that SIGKILL did not end: they sit in the driver."""
+        self._abandoned = [child for child in self._abandoned if child.poll() is None]
+        return len(self._abandoned)
+
+    def run(self, argv: Sequence[str], timeout: float) -> Output:
+        """Runs `argv` within `timeout` seconds, waiting for the lock included."""
+        if self.abandoned >= ABANDONED_LIMIT:
+            raise SourceTimeout(
+                f"{argv[0]}: {self.abandoned} earlier calls are stuck in the driver (state D) and cannot be killed; "
+                "not calling it again until one of them ends: reset the device or reboot the host"
+            )
+        deadline = time.monotonic() + timeout
+        with self._turn(argv[0], deadline):
+            return self._run(argv, deadline, timeout)
+
+    def _run(self, argv: Sequence[str], deadline: float, timeout: float) -> Output:
+        try:
+            child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=tool_environment(),
+            )
+        except OSError as error:
+            raise SourceError(f"{argv[0]}: cannot be started: {error.strerror}; expected an executable") from error
+        try:
+            stdout, stderr, flooded = _read(child, deadline)
+            timed_out = not flooded and not _wait(child, max(0.0, deadline - time.monotonic()))
+        finally:
+            self._end(child)
+        command = " ".join(argv)
+        if flooded:
+            raise SourceError(
+                f"{command}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout)
+            )
+        if timed_out:
+            raise SourceTimeout(f"{command}: no end within {timeout:g} s, killed", _text(stdout))
+        return Output(child.returncode, _text(stdout), _text(stderr))
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        """Kills what is left of the child's group and closes our ends of its pipes."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+        if not _wait(child, REAP_SECONDS):
+            self._abandoned.append(child)
+
+    @contextlib.contextmanager
+    def _turn(self, tool: str, deadline: float) -> Iterator[None]:
+        descriptor = self._open_lock(tool)
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise SourceTimeout(
+                            f"{tool}: another process on this host kept using it (vendor tools run one at a time)"
+                        ) from None
+                    time.sleep(0.02)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open_lock(self, tool: str) -> int:
+        digest = hashlib.sha256(os.path.realpath(tool).encode()).hexdigest()[:16]
+        errors = []
+        for directory in self._lock_directories():
+            path = directory / f"accelwatch-{digest}.lock"
+            # Without O_CREAT first: the kernel refuses O_CREAT on another user's file in a sticky directory
+            # (fs.protected_regular).
+            for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT):
+                try:
+                    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+                except OSError as error:
+                    errors.append(f"{path}: {error.strerror}")
+                    continue
+                if flags & os.O_CREAT:
+                    with contextlib.suppress(OSError):
+                        os.fchmod(descriptor, 0o666)
+                return descriptor
+        raise SourceError(f"{tool}: no lock file can be opened ({'; '.join(errors)}): make /run/lock writable")
+
+    def _lock_directories(self) -> tuple[Path, ...]:
+        if self._lock_directory is not None:
+            return (self._lock_directory,)
+        return (Path("/run/lock"), Path(tempfile.gettempdir()))
+
+
+def find_tool(name: str, command: str | None, installed: Sequence[str]) -> str | None:
+    """The tool's path: as configured, else from PATH, else where the driver installs it; `None` if nowhere."""
+    if command is not None:
+        return command
+    found = shutil.which(name)
+    if found is not None:
+        return found
+    return next((path for path in installed if os.access(path, os.X_OK)), None)
+
+
+def tool_environment() -> dict[str, str]:
+    """Our environment with the driver's libraries on the path and messages in English."""
+    environment = dict(os.environ)
+    libraries = [path for path in DRIVER_LIBRARIES if os.path.isdir(path)]
+    if environment.get("LD_LIBRARY_PATH"):
+        libraries.append(environment["LD_LIBRARY_PATH"])
+    if libraries:
+        environment["LD_LIBRARY_PATH"] = ":".join(libraries)
+    environment["LC_ALL"] = "C"
+    environment.pop("LANGUAGE", None)
+    return environment
+
+
+def _read(child: subprocess.Popen[bytes], deadline: float) -> tuple[bytearray, bytearray, bool]:
+    """Reads both pipes until they close, the deadline passes, or the output exceeds its limit."""
+    assert child.stdout is not None and child.stderr is not None  # noqa: S101 - both were asked for as pipes
+    buffers = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
+    out, err = buffers[child.stdout.fileno()], buffers[child.stderr.fileno()]
+    poller = select.poll()
+    for descriptor in buffers:
+        poller.register(descriptor, select.POLLIN)
+    open_pipes = len(buffers)
+    ended_at: float | None = None
+    while open_pipes:
+        now = time.monotonic()
+        if now >= deadline or (ended_at is not None and now >= ended_at + PIPE_GRACE_SECONDS):
+            break
+        for descriptor, _ in poller.poll(min(deadline - now, PIPE_GRACE_SECONDS) * 1000):
+            data = os.read(descriptor, 1 << 16)
+            if not data:
+                poller.unregister(descriptor)
+                open_pipes -= 1
+                continue
+            buffers[descriptor] += data
+            if len(out) + len(err) > OUTPUT_LIMIT_BYTES:
+                return out, err, True
+        if ended_at is None and child.poll() is not None:
+            ended_at = time.monotonic()
+    return out, err, False
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _text(data: bytes | bytearray) -> str:
+    return data.decode("utf-8", errors="replace")
