@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -58,6 +58,24 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Ends children and closes files. Never blocks longer than a second, never calls a driver."""
+        ...
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """A source that also follows something in a thread of its own."""
+
+    def start(self) -> None:
+        """Starts following; `Source.close` ends it."""
+        ...
+
+
+@runtime_checkable
+class Releasable(Protocol):
+    """A source that holds its driver open and can let go of it."""
+
+    def release(self, seconds: float) -> None:
+        """Lets go of the driver for that long, for a reset or an upgrade."""
         ...
 
 

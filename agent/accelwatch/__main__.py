@@ -1,0 +1,5 @@
+"""`python -m accelwatch`."""
+
+from accelwatch.cli import main
+
+raise SystemExit(main())

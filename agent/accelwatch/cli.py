@@ -1,0 +1,58 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from accelwatch import __version__
+
+# What `check` means by 3 holds for every command: the question could not be answered.
+CANNOT_TELL = 3
+
+# name -> (module below accelwatch, help)
+COMMANDS = {
+    "agent": ("commands.agent", "the daemon"),
+    "check": ("commands.check", "this node's devices, links and active faults; exit 0 healthy, 1 degraded, 2 run-ending, 3 cannot tell"),
+    "metrics": ("commands.metrics", "poll once and print the metrics page"),
+    "config": ("commands.config", "`config check FILE`: say what is wrong in a configuration, and where"),
+    "release": ("commands.release", "let the running agent drop NVML for a GPU reset or driver upgrade"),
+    "simulate": ("simulator.commands", "simulated hardware behind the real interfaces"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage ends with status 3: a health check must not take it for a fault."""
+
+    def error(self, message: str) -> NoReturn:
+        """Prints usage and message."""
+        self.print_usage(sys.stderr)
+        self.exit(CANNOT_TELL, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; gives its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # One parser for --config before the command, and one of the command's own modules: the others stay unimported.
+    parser = Parser(prog="accelwatch", description="Watches NVIDIA GPUs and Huawei Ascend NPUs of this node.")
+    parser.add_argument("--version", action="version", version=f"accelwatch {__version__}")
+    parser.add_argument("--config", metavar="FILE", help="configuration file")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    named = next((argument for argument in arguments if argument in COMMANDS), None)
+    for name, (module, help_) in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+        subparser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file")
+        if name == named:
+            importlib.import_module(f"accelwatch.{module}").add_arguments(subparser)
+    options = parser.parse_args(arguments)
+    try:
+        status: int = importlib.import_module(f"accelwatch.{COMMANDS[options.command][0]}").run(options)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): not a fault of the node.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status

@@ -1,0 +1,1 @@
+"""One file per command; each adds its arguments and runs. Imported only when its command is called."""

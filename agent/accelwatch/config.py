@@ -1,0 +1,275 @@
+"""The agent's configuration: YAML with a line number for each complaint."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+DEFAULT_PATH = Path("/etc/accelwatch/accelwatch.yml")
+ENVIRONMENT_VARIABLE = "ACCELWATCH_CONFIG"
+
+# Keys of the contract that a later version brings: anything but their default is refused, never ignored.
+NOT_YET = (
+    ("web_config",),
+    ("sources", "hccl_log", "paths"),
+    ("expect", "devices"),
+    ("expect", "links"),
+    ("alertmanager", "urls"),
+)
+
+_LABEL = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*$")
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names file, line, key and what was expected."""
+
+
+class Duration(float):
+    """Seconds, written as `500ms`, `5s`, `2m`, `24h` or a number of seconds."""
+
+
+class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every source has."""
+
+    enabled: Literal["auto"] | bool = "auto"
+    interval: Duration = Duration(10)
+    timeout: Duration = Duration(10)
+
+
+class Nvml(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`library`: path of libnvidia-ml.so.1."""
+
+    library: str | None = None
+    interval: Duration = Duration(1)
+    # An Xid 119 blocks a call for 6 s on 550 and 45 s on 525 (reference/nvidia.md section 3): what takes longer
+    # than 5 s is a sick driver.
+    timeout: Duration = Duration(5)
+
+
+class NpuSmi(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`command`: path of npu-smi."""
+
+    command: str | None = None
+
+
+class HccnTool(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`command`: path of hccn_tool."""
+
+    command: str | None = None
+
+
+class KernelLog(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`path`: /dev/kmsg, or a FIFO or file of such records. `interval`: how often the follower is looked after."""
+
+    path: str = "/dev/kmsg"
+    interval: Duration = Duration(5)
+
+
+class HcclLog(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`paths`: glob patterns of plog files and training logs."""
+
+    paths: tuple[str, ...] = ()
+
+
+class Rdma(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`sysfs`: where the kernel shows RDMA devices."""
+
+    sysfs: str = "/sys/class/infiniband"
+    interval: Duration = Duration(5)
+
+
+class Processes(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`proc`: the process file system."""
+
+    proc: str = "/proc"
+    interval: Duration = Duration(5)
+
+
+class Sources(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One section per source, by its name."""
+
+    nvml: Nvml = Nvml()
+    npu_smi: NpuSmi = NpuSmi()
+    hccn_tool: HccnTool = HccnTool()
+    kernel_log: KernelLog = KernelLog()
+    hccl_log: HcclLog = HcclLog()
+    rdma: Rdma = Rdma()
+    processes: Processes = Processes()
+
+
+class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many devices and links the node has; else learned."""
+
+    devices: int | None = None
+    links: int | None = None
+
+
+class Alertmanager(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the fast path posts to."""
+
+    urls: tuple[str, ...] = ()
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file. `node` is filled with the host name where it is not given."""
+
+    node: str | None = None
+    listen: str = "0.0.0.0:9817"  # noqa: S104 - an exporter is scraped from elsewhere; the contract's default
+    web_config: str | None = None
+    state_dir: str = "/var/lib/accelwatch"
+    sources: Sources = Sources()
+    expect: Expect = Expect()
+    alertmanager: Alertmanager = Alertmanager()
+    labels: dict[str, str] = {}
+
+    @property
+    def node_name(self) -> str:
+        """The name of this node: as configured, else the host name."""
+        return self.node or socket.gethostname()
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that differ where the configuration differs, for `config_hash`."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+
+def find(option: str | None) -> Path | None:
+    """The file to read: `--config`, else `ACCELWATCH_CONFIG`, else the installed one where it exists, else none."""
+    named = option or os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Path(named)
+    return DEFAULT_PATH if DEFAULT_PATH.exists() else None
+
+
+def load(path: Path | None) -> Config:
+    """Reads and checks a file; `None` gives the defaults. Raises `ConfigError`."""
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}; expected a YAML file in UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    """Checks the text of a file called `name`. Raises `ConfigError`."""
+    try:
+        root = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark is not None else name
+        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    lines: dict[str, int] = {}
+    data = {} if root is None else _plain(root, "$", lines, name)
+    if data is None:
+        data = {}
+    try:
+        config = msgspec.convert(data, Config, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), lines, name)) from error
+    _check(config, lines, name)
+    return config
+
+
+def seconds(value: object) -> float:
+    """A duration as it is written. Raises `ValueError` for anything else."""
+    result: float | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        result = float(value)
+    elif isinstance(value, str) and (match := _DURATION.match(value.strip())):
+        result = float(match[1]) * _UNIT_SECONDS[match[2]]
+    if result is None or not 0.05 <= result <= 7 * 86400:
+        raise ValueError(f"Expected a duration from 50ms to 7d such as `500ms`, `5s`, `2m`, `24h`, got `{value}`")
+    return result
+
+
+def _plain(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> Any:  # noqa: ANN401 - YAML is anything
+    """The node's value, with the line of each key noted under its path (`$.sources.nvml.interval`)."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        result: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value
+            inner = f"{path}.{key}"
+            line = key_node.start_mark.line + 1
+            if key in result:
+                raise ConfigError(f"{name}:{line}: {_dotted(inner)}: given twice (first in line {lines[inner]})")
+            lines[inner] = line
+            result[key] = _plain(value_node, inner, lines, name)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, f"{path}[{number}]", lines, name) for number, item in enumerate(node.value)]
+    try:
+        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}:{node.start_mark.line + 1}: {_dotted(path)}: {error}") from error
+
+
+def _decode(wanted: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook signature
+    if wanted is not Duration:
+        raise NotImplementedError(wanted)
+    return Duration(seconds(value))
+
+
+def _explain(message: str, lines: dict[str, int], name: str) -> str:
+    """msgspec's complaint with file, line and key in front."""
+    text, _, path = message.partition(" - at `")
+    path = path.rstrip("`") or "$"
+    unknown = re.search(r"unknown field `([^`]+)`", text)
+    if unknown:
+        path = f"{path}.{unknown[1]}"
+        known = ", ".join(_fields(path.split(".")[1:-1]))
+        text = f"unknown key; expected one of: {known}"
+    if "Invalid enum value" in text and path.endswith(".enabled"):
+        text = f"{text}; expected auto, true or false"
+    text = text.replace("`object`", "a mapping").replace("`array`", "a list")
+    while path not in lines and "." in path:
+        path = path.rpartition(".")[0]
+    return f"{name}:{lines.get(path, 1)}: {_dotted(path)}: {text}"
+
+
+def _fields(path: list[str]) -> tuple[str, ...]:
+    section: Any = Config()
+    for key in path:
+        section = getattr(section, key)
+    return tuple(section.__struct_fields__)
+
+
+def _dotted(path: str) -> str:
+    return path.removeprefix("$").lstrip(".") or "the file"
+
+
+def _check(config: Config, lines: dict[str, int], name: str) -> None:
+    """What types alone do not say."""
+
+    def refuse(path: str, message: str) -> None:
+        raise ConfigError(f"{name}:{lines.get('$.' + path, 1)}: {path}: {message}")
+
+    for keys in NOT_YET:
+        value: Any = config
+        for key in keys:
+            value = getattr(value, key)
+        if value is not None and value != ():
+            refuse(".".join(keys), "not implemented in this version; remove the key")
+    if config.sources.hccl_log.enabled is True:
+        refuse("sources.hccl_log.enabled", "not implemented in this version; remove the key")
+    host, _, port = config.listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        refuse("listen", f"Expected HOST:PORT such as `0.0.0.0:9817` or `[::]:9817`, got `{config.listen}`")
+    if not Path(config.state_dir).is_absolute():
+        refuse("state_dir", f"Expected an absolute path, got `{config.state_dir}`")
+    for label in config.labels:
+        if not _LABEL.match(label) or label.startswith("__"):
+            refuse(f"labels.{label}", "Expected a Prometheus label name: letters, digits and underscores")
+        if label in ("version", "config_hash", "node"):
+            refuse(f"labels.{label}", "this label is set by the agent itself; choose another name")

@@ -1,0 +1,1 @@
+"""What readings mean: pure functions, one file per family of faults."""

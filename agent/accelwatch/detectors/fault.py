@@ -1,0 +1,34 @@
+"""A fault as it is shown."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Severity(enum.StrEnum):
+    """The effect on a run, not the routing of a page (design.md, Faults)."""
+
+    RUN_ENDING = "run_ending"
+    DEGRADING = "degrading"
+    INFORMATIONAL = "informational"
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
+    """One episode of one class on one device; times are RFC 3339 in UTC."""
+
+    class_: str
+    severity: Severity
+    vendor: str
+    device: str | None
+    code: str | None
+    codes: tuple[str, ...]
+    incident: str
+    echo: bool
+    message: str
+    action: str
+    first_seen: str
+    last_seen: str
+    count: int
+    run_id: str | None

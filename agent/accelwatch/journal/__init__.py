@@ -1,0 +1,1 @@
+"""What survives a restart: SQLite in WAL mode, one writer."""

@@ -1,0 +1,1 @@
+"""The metrics page: the only place that names series."""

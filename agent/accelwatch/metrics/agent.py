@@ -1,0 +1,43 @@
+"""The agent's own metrics, kept and rendered by prometheus_client."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.process_collector import ProcessCollector
+
+from accelwatch.metrics import catalogue as c
+
+# From a sysfs read to a vendor tool that waits for its driver's 30 s time-out (reference/ascend.md section 2.3).
+DURATION_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0)
+
+
+class AgentMetrics:
+    """Durations, errors and skips of sources, and the process itself."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        self.duration = Histogram(
+            c.SOURCE_DURATION.full_name, c.SOURCE_DURATION.help, c.SOURCE_DURATION.labels,
+            registry=self.registry, buckets=DURATION_BUCKETS,
+        )
+        self.errors = Counter(c.SOURCE_ERRORS.full_name, c.SOURCE_ERRORS.help, c.SOURCE_ERRORS.labels, registry=self.registry)
+        self.skipped = Counter(c.SOURCE_SKIPPED.full_name, c.SOURCE_SKIPPED.help, c.SOURCE_SKIPPED.labels, registry=self.registry)
+        self.kernel_records = Counter(c.KERNEL_RECORDS.full_name, c.KERNEL_RECORDS.help, registry=self.registry)
+        self.kernel_records_lost = Counter(
+            c.KERNEL_RECORDS_LOST.full_name, c.KERNEL_RECORDS_LOST.help, registry=self.registry
+        )
+        self.rendering = Counter(c.RENDER_SECONDS.full_name, c.RENDER_SECONDS.help, registry=self.registry)
+        ProcessCollector(registry=self.registry)
+
+    def know(self, source: str) -> None:
+        """Makes the source's counters exist at 0: a series born at 1 loses its first error to `increase()`."""
+        self.duration.labels(source)
+        self.errors.labels(source)
+        self.skipped.labels(source)
+
+    def render(self) -> tuple[bytes, bytes]:
+        """Both formats, the OpenMetrics one without its closing mark."""
+        return generate_latest(self.registry), generate_openmetrics(self.registry).removesuffix(b"# EOF\n")

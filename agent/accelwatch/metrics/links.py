@@ -1,0 +1,33 @@
+"""Series of links, of devices and of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from accelwatch.metrics import catalogue as c
+from accelwatch.metrics.exposition import Lines
+from accelwatch.node import LinkView
+from accelwatch.readings.link import LinkKind, LinkState, Optics
+
+HOST = ("host", "", "")  # an RDMA port belongs to no device: vendor `host`
+
+
+def add_links(lines: Lines, labels: tuple[str, str, str], links: Iterable[LinkView]) -> None:
+    """All series of the links of one device, or of the host with `HOST`."""
+    for view in links:
+        link = (*labels, view.name, view.kind.value)
+        reading = view.reading
+        if view.seen_up and reading is not None and reading.state is not LinkState.UNKNOWN:
+            lines.add(c.LINK_UP, link, int(reading.state is LinkState.UP))
+        # The drivers count no NVLink drops and a GPU has up to 18 links: only those that dropped have a series.
+        if view.drops or view.kind is not LinkKind.NVLINK:
+            lines.add(c.LINK_DROPS, link, view.drops)
+        lines.add(c.LINK_ERRORS, link, view.errors)
+        if reading is not None and reading.optics is not None:
+            _add_optics(lines, link, reading.optics)
+
+
+def _add_optics(lines: Lines, link: tuple[str, ...], optics: Optics) -> None:
+    powers = [power for power in optics.rx_power_milliwatts if power is not None]
+    lines.add(c.OPTICS_RX_POWER, link, min(powers) / 1000 if powers else None)
+    lines.add(c.OPTICS_TEMPERATURE, link, optics.temperature_celsius)

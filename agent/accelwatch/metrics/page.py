@@ -1,0 +1,77 @@
+"""Renders the page; called when a source has news, never by a scrape."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from accelwatch import __version__
+from accelwatch.metrics import catalogue as c
+from accelwatch.metrics.agent import AgentMetrics
+from accelwatch.metrics.devices import add_device
+from accelwatch.metrics.exposition import Lines, Page
+from accelwatch.metrics.links import HOST, add_links
+from accelwatch.node import View
+
+# prometheus_client takes 2 ms for the agent's own families; they need not be newer than a scrape interval.
+OWN_METRICS_SECONDS = 5.0
+
+
+class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a source does. `up` is `None` until its first poll has ended."""
+
+    source: str
+    up: bool | None
+    interval: float
+    seconds: float | None = None
+    last_success: float | None = None  # seconds since the epoch
+    error: str | None = None
+
+
+class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the agent does."""
+
+    node: str
+    config_hash: str
+    labels: Mapping[str, str]
+    reload_successful: bool = True
+    reload_time: float = 0.0
+    journal_degraded: bool = False
+
+
+class Renderer:
+    """Keeps label prefixes, and the own metrics' text, from one page to the next. Called by one thread at a time."""
+
+    def __init__(self, own: AgentMetrics) -> None:
+        self._own = own
+        self._own_text: tuple[bytes, bytes] = (b"", b"")
+        self._own_at = -OWN_METRICS_SECONDS
+        self._cache: dict[tuple[str, tuple[str, ...]], str] = {}
+
+    def render(self, view: View, sources: Iterable[SourceStatus], agent: AgentStatus) -> Page:
+        """One page of everything that is known."""
+        started = time.perf_counter()
+        if len(self._cache) > 20_000:  # identities that came and went
+            self._cache.clear()
+        lines = Lines(self._cache)
+        info = {"version": __version__, "config_hash": agent.config_hash, "node": agent.node, **agent.labels}
+        lines.add_with(c.AGENT_INFO, info, 1)
+        for device in view.devices:
+            add_device(lines, device)
+        add_links(lines, HOST, view.host_links)
+        for source in sources:
+            labels = (source.source,)
+            lines.add(c.SOURCE_UP, labels, None if source.up is None else int(source.up))
+            lines.add(c.SOURCE_INTERVAL, labels, source.interval)
+            lines.add(c.SOURCE_LAST_SUCCESS, labels, source.last_success)
+        lines.add(c.JOURNAL_DEGRADED, (), int(agent.journal_degraded))
+        lines.add(c.RELOAD_SUCCESSFUL, (), int(agent.reload_successful))
+        lines.add(c.RELOAD_TIME, (), agent.reload_time)
+        if started - self._own_at >= OWN_METRICS_SECONDS:
+            self._own_text = self._own.render()
+            self._own_at = started
+        page = lines.page(*self._own_text)
+        self._own.rendering.inc(time.perf_counter() - started)
+        return page

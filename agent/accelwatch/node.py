@@ -1,0 +1,212 @@
+"""What this node knows now: the last snapshot of each source, joined with the inventory and the counters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+import msgspec
+
+from accelwatch.clock import Clock
+from accelwatch.journal.counters import Counters
+from accelwatch.journal.inventory import Inventory
+from accelwatch.journal.store import CounterRow, DeviceRow
+from accelwatch.readings.health import DeviceState
+from accelwatch.readings.identity import DeviceKey, Vendor
+from accelwatch.readings.link import Link, LinkKind, LinkState
+from accelwatch.readings.memory import ErrorKind
+from accelwatch.readings.process import HostProcess
+from accelwatch.readings.snapshot import Device, Snapshot
+from accelwatch.sources.base import AscendDevice
+
+# The source that lists a vendor's devices: only its word makes a device missing.
+LISTED_BY = {"nvml": Vendor.NVIDIA, "npu_smi": Vendor.ASCEND}
+
+
+class LinkView(msgspec.Struct, frozen=True):
+    """A link as it is shown: `reading` is `None` where only its counters are left."""
+
+    name: str
+    kind: LinkKind
+    reading: Link | None
+    seen_up: bool
+    drops: float | None
+    errors: float | None
+
+
+class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as it is shown; `device` is `None` when its source does not report it now."""
+
+    row: DeviceRow
+    device: Device | None
+    links: tuple[LinkView, ...] = ()
+    ecc: tuple[tuple[str, ErrorKind, float], ...] = ()  # memory, kind, errors since first seen
+    rows_remapped: tuple[tuple[ErrorKind, float], ...] = ()
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """One consistent picture of the node."""
+
+    devices: tuple[DeviceView, ...]
+    host_links: tuple[LinkView, ...]
+    processes: tuple[HostProcess, ...]
+
+
+class Node:
+    """Takes snapshots in, gives views out; all methods may be called from any thread."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        devices: Iterable[DeviceRow] = (),
+        counters: Iterable[CounterRow] = (),
+        links_seen_up: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._inventory = Inventory(devices)
+        self._counters = Counters(counters)
+        self._seen_up = set(links_seen_up)
+        self._seen_up_dirty: list[tuple[str, str]] = []
+        self._was_up: dict[tuple[str, str], bool] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+
+    def update(self, source: str, snapshot: Snapshot) -> None:
+        """A source has answered: its view replaces the one before."""
+        with self._lock:
+            now = self._clock.time()
+            for device in snapshot.devices:
+                self._inventory.learn(device.identity, device.state is DeviceState.UP, now)
+            vendor = LISTED_BY.get(source)
+            if vendor is not None:
+                listed = {device.key for device in snapshot.devices}
+                for row in self._inventory.rows():
+                    key = row.identity.key
+                    if key.vendor is vendor and key not in listed and row.up:
+                        self._inventory.missing(key)
+            self._snapshots[source] = snapshot
+            self._count(snapshot)
+
+    def silence(self, source: str) -> None:
+        """A source has stopped answering: what it measured is not known any more."""
+        with self._lock:
+            self._snapshots.pop(source, None)
+
+    def ascend_devices(self) -> list[AscendDevice]:
+        """The NPUs that hccn_tool can be asked about."""
+        with self._lock:
+            rows = [row for row in self._inventory.rows() if row.identity.key.vendor is Vendor.ASCEND and row.up]
+        result = []
+        for row in rows:
+            identity = row.identity
+            is_950 = (identity.model or "").startswith("Ascend950")
+            candidates = (identity.logic_id, identity.phy_id) if is_950 else (identity.phy_id, identity.logic_id)
+            number = next((n for n in (*candidates, identity.npu_id) if n is not None), None)
+            if number is not None:
+                result.append(AscendDevice(identity.key, number, is_950))
+        return result
+
+    def take_changes(self) -> tuple[list[DeviceRow], list[CounterRow], list[tuple[str, str]]]:
+        """What the journal has to write."""
+        with self._lock:
+            links, self._seen_up_dirty = self._seen_up_dirty, []
+            return self._inventory.take_changes(), self._counters.take_changes(), links
+
+    def view(self) -> View:
+        """The node as it is known now."""
+        with self._lock:
+            measured = {d.key: d for s in self._snapshots.values() for d in s.devices}
+            loose: dict[DeviceKey | None, list[Link]] = {}
+            for snapshot in self._snapshots.values():
+                for link in snapshot.links:
+                    loose.setdefault(link.key, []).append(link)
+            devices = tuple(
+                self._device_view(row, measured.get(row.identity.key), loose.get(row.identity.key, []))
+                for row in self._inventory.rows()
+            )
+            host = tuple(self._link_view("host", link.link, link.kind, link) for link in loose.get(None, []))
+            processes = tuple(p for s in self._snapshots.values() for p in s.processes)
+        return View(devices=devices, host_links=host, processes=processes)
+
+    def _device_view(self, row: DeviceRow, device: Device | None, loose: list[Link]) -> DeviceView:
+        owner = self._inventory.owner(row.identity)
+        readings = {link.link: link for link in (*((device.links if device else None) or ()), *loose)}
+        names = {name: link.kind for name, link in readings.items()}
+        for counter in ("link_drops", "link_errors"):
+            for label in self._counters.of(owner, counter):
+                kind, _, name = label.partition(":")
+                names.setdefault(name, LinkKind(kind))
+        return DeviceView(
+            row=row,
+            device=device,
+            links=tuple(
+                self._link_view(owner, name, kind, readings.get(name))
+                for name, kind in sorted(names.items(), key=lambda item: (item[1], len(item[0]), item[0]))
+            ),
+            ecc=tuple(
+                (label.partition(":")[0], ErrorKind(label.partition(":")[2]), total)
+                for label, total in sorted(self._counters.of(owner, "ecc_errors").items())
+            ),
+            rows_remapped=tuple(
+                (ErrorKind(label), total) for label, total in sorted(self._counters.of(owner, "rows_remapped").items())
+            ),
+        )
+
+    def _link_view(self, owner: str, name: str, kind: LinkKind, reading: Link | None) -> LinkView:
+        label = f"{kind.value}:{name}"
+        drops = self._counters.of(owner, "link_drops").get(label)
+        errors = self._counters.of(owner, "link_errors").get(label)
+        return LinkView(name, kind, reading, (owner, name) in self._seen_up, drops, errors)
+
+    def _count(self, snapshot: Snapshot) -> None:
+        for device in snapshot.devices:
+            row = self._inventory.get(device.key)
+            identity = row.identity if row is not None else device.identity
+            owner = self._inventory.owner(identity)
+            self._count_memory(owner, device)
+            for link in device.links or ():
+                self._count_link(owner, link)
+            if device.pcie is not None and device.pcie.replays is not None:
+                self._counters.follow(owner, "link_errors", "pcie:pcie0", device.pcie.replays)
+        for link in snapshot.links:
+            if link.key is None:
+                self._count_link("host", link)
+                continue
+            row = self._inventory.get(link.key)
+            if row is not None:
+                self._count_link(self._inventory.owner(row.identity), link)
+
+    def _count_memory(self, owner: str, device: Device) -> None:
+        """Lifetime counters where the device has them: they do not lose what came just before a reset."""
+        counts = [count for count in device.ecc or () if not count.place]
+        lifetime = {(count.memory, count.kind) for count in counts if count.lifetime}
+        for count in counts:
+            if count.lifetime or (count.memory, count.kind) not in lifetime:
+                self._counters.follow(owner, "ecc_errors", f"{count.memory}:{count.kind.value}", count.count)
+        if device.repairs is not None:
+            for kind, rows in (
+                (ErrorKind.CORRECTED, device.repairs.rows_corrected),
+                (ErrorKind.UNCORRECTED, device.repairs.rows_uncorrected),
+            ):
+                if rows is not None:
+                    self._counters.follow(owner, "rows_remapped", kind.value, rows)
+
+    def _count_link(self, owner: str, link: Link) -> None:
+        label = f"{link.kind.value}:{link.link}"
+        seen = (owner, link.link)
+        if link.state is LinkState.UP and seen not in self._seen_up:
+            self._seen_up.add(seen)
+            self._seen_up_dirty.append(seen)
+        if link.errors is not None:
+            self._counters.follow(owner, "link_errors", label, sum(link.errors.values()))
+        if link.drops is not None:
+            self._counters.follow(owner, "link_drops", label, link.drops)
+        elif link.ups is not None:
+            # Older hccn_tool counts only the times it came up (reference/ascend.md section 3): each but the first
+            # follows a drop, and a port that is down now has dropped once more.
+            self._counters.follow(owner, "link_drops", label, max(0, link.ups - (link.state is not LinkState.DOWN)))
+        elif link.state is not LinkState.UNKNOWN:
+            up = link.state is LinkState.UP
+            self._counters.add(owner, "link_drops", label, 1 if self._was_up.get(seen) and not up else 0)
+            self._was_up[seen] = up
+

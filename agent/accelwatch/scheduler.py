@@ -1,0 +1,208 @@
+"""Polls sources at their intervals: each in its own time, never twice at once, at most a quarter of the time."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import threading
+from collections.abc import Callable
+
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from accelwatch import log
+from accelwatch.clock import Clock
+from accelwatch.metrics.agent import AgentMetrics
+from accelwatch.metrics.page import SourceStatus
+from accelwatch.readings.snapshot import Snapshot
+from accelwatch.sources.base import Source, SourceError
+
+# A source uses at most this share of the wall time; when a poll takes longer, its interval stretches (design.md).
+BUSY_SHARE = 0.25
+# Stretching ends here: a tool that takes 30 s is still asked every two minutes.
+STRETCH_LIMIT_SECONDS = 600.0
+# Share of the interval by which each poll is moved at random, besides the node's own phase.
+JITTER = 0.05
+THREADS = 8
+
+
+class Polled:
+    """One source with its schedule and its record."""
+
+    def __init__(self, source: Source, interval: float, clock: Clock) -> None:
+        self.source = source
+        self.configured_interval = interval
+        self.interval = interval
+        self._clock = clock
+        self._running = threading.Lock()
+        self._throttle = log.Throttle()
+        self._up: bool | None = None
+        self._seconds: float | None = None
+        self._last_success: float | None = None
+        self._error: str | None = None
+
+    @property
+    def status(self) -> SourceStatus:
+        """How the source does now."""
+        return SourceStatus(
+            source=self.source.name,
+            up=self._up,
+            interval=self.interval,
+            seconds=self._seconds,
+            last_success=self._last_success,
+            error=self._error,
+        )
+
+    def poll(self, metrics: AgentMetrics, everything: bool = False) -> Snapshot | None:
+        """One poll; `None` when it failed. Counts a skip and raises `AlreadyRunning` when one is under way."""
+        if not self._running.acquire(blocking=False):
+            raise AlreadyRunning(self.source.name)
+        started = self._clock.monotonic()
+        name = self.source.name
+        try:
+            snapshot = self.source.poll(everything)
+        except SourceError as error:
+            self._failed(metrics, str(error), error.sample)
+            return None
+        except Exception as error:  # noqa: BLE001 - a loop edge: one source's flaw must not end the others
+            self._failed(metrics, f"{type(error).__name__}: {error}; a flaw in accelwatch, please report it", None)
+            log.get().exception("source raised", source=name)
+            return None
+        finally:
+            self._seconds = self._clock.monotonic() - started
+            metrics.duration.labels(name).observe(self._seconds)
+            self._running.release()
+        if self._up is False:
+            log.get().info("source answers again", source=name)
+        self._up = True
+        self._error = "; ".join(snapshot.problems) or None
+        self._last_success = self._clock.time()
+        for problem in snapshot.problems:
+            metrics.errors.labels(name).inc()
+            self._say("part of a source failed", problem, None)
+        return snapshot
+
+    def stretched(self) -> float:
+        """The interval that keeps the source within its share of the time."""
+        if self._seconds is None:
+            return self.configured_interval
+        return max(self.configured_interval, min(self._seconds / BUSY_SHARE, STRETCH_LIMIT_SECONDS))
+
+    def _failed(self, metrics: AgentMetrics, message: str, sample: str | None) -> None:
+        metrics.errors.labels(self.source.name).inc()
+        self._up = False
+        self._error = message
+        self._say("source failed", message, sample)
+
+    def _say(self, event: str, message: str, sample: str | None) -> None:
+        held = self._throttle.admit(event, self._clock.monotonic())
+        if held is not None:
+            extra = {} if sample is None else {"output": sample}
+            log.get().warning(event, source=self.source.name, error=message, held_back=held, **extra)
+
+
+class AlreadyRunning(Exception):
+    """The poll before has not ended yet."""
+
+
+class Scheduler:
+    """Runs polls on a few threads. `deliver` gets each result; it is called from those threads."""
+
+    def __init__(
+        self, clock: Clock, metrics: AgentMetrics, deliver: Callable[[str, Snapshot | None], None]
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._deliver = deliver
+        self._polled: dict[str, Polled] = {}
+        self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._scheduler = BackgroundScheduler(
+            timezone=datetime.UTC, executors={"default": ThreadPoolExecutor(THREADS)}, daemon=True
+        )
+        self._scheduler.add_listener(self._skipped, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+
+    def start(self) -> None:
+        """Starts polling."""
+        self._scheduler.start()
+
+    def close(self) -> None:
+        """Stops polling; does not wait for polls under way, whose children their sources end."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        for polled in self._polled.values():
+            polled.source.close()
+
+    @property
+    def statuses(self) -> list[SourceStatus]:
+        """Every source's status, by name."""
+        return [self._polled[name].status for name in sorted(self._polled)]
+
+    def source(self, name: str) -> Source | None:
+        """The running source of that name."""
+        polled = self._polled.get(name)
+        return None if polled is None else polled.source
+
+    def add(self, source: Source, interval: float) -> None:
+        """Polls `source` at once, then every `interval` seconds at a phase of this node's own."""
+        polled = Polled(source, interval, self._clock)
+        self._polled[source.name] = polled
+        self._metrics.know(source.name)
+        self.poll_now(source.name)
+        self._schedule(polled, interval)
+
+    def poll_now(self, name: str) -> None:
+        """Polls a source once, out of turn."""
+        polled = self._polled.get(name)
+        if polled is not None:
+            self._scheduler.add_job(self._run, DateTrigger(), (polled,), misfire_grace_time=None)
+
+    def remove(self, name: str) -> None:
+        """Stops polling a source and closes it."""
+        polled = self._polled.pop(name, None)
+        if polled is not None:
+            self._scheduler.remove_job(name)
+            polled.source.close()
+
+    def _schedule(self, polled: Polled, interval: float) -> None:
+        polled.interval = interval
+        now = datetime.datetime.now(datetime.UTC)
+        phase = datetime.timedelta(seconds=interval * (0.5 + self._random.random() / 2))
+        self._scheduler.add_job(
+            self._run,
+            IntervalTrigger(seconds=interval, start_date=now + phase, jitter=interval * JITTER, timezone=datetime.UTC),
+            (polled,),
+            id=polled.source.name,
+            replace_existing=True,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=max(1, int(interval)),
+        )
+
+    def _run(self, polled: Polled) -> None:
+        try:
+            snapshot = polled.poll(self._metrics)
+        except AlreadyRunning:
+            self._metrics.skipped.labels(polled.source.name).inc()
+            return
+        if self._polled.get(polled.source.name) is not polled:
+            return  # removed by a reload while it was polling
+        self._stretch(polled)
+        self._deliver(polled.source.name, snapshot)
+
+    def _stretch(self, polled: Polled) -> None:
+        wanted = polled.stretched()
+        # Small changes are left alone: rescheduling moves the phase.
+        if abs(wanted - polled.interval) <= 0.2 * polled.interval and wanted != polled.configured_interval:
+            return
+        if wanted == polled.interval:
+            return
+        event = "polls take long: interval stretched" if wanted > polled.interval else "interval shortened again"
+        log.get().warning(event, source=polled.source.name, interval_seconds=round(wanted, 2))
+        self._schedule(polled, wanted)
+
+    def _skipped(self, event: JobEvent) -> None:
+        if event.job_id in self._polled:
+            self._metrics.skipped.labels(event.job_id).inc()

@@ -1,0 +1,95 @@
+"""Every source, by name: a new one is a file beside this and a line below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from accelwatch.clock import Clock
+from accelwatch.config import Common, Sources
+from accelwatch.readings.kernel import KernelRecords
+from accelwatch.sources.base import AscendDevice, Source
+from accelwatch.sources.commands import Runner
+from accelwatch.sources.privileged import PrivilegedReads
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What sources are given: clock, tools, privileged reads, and the two ends they are tied to."""
+
+    clock: Clock
+    runner: Runner
+    reads: PrivilegedReads
+    ascend_devices: Callable[[], Sequence[AscendDevice]]
+    kernel_records: Callable[[KernelRecords], None]
+
+
+Build = Callable[[Sources, Surroundings], Source]
+
+
+def _nvml(config: Sources, around: Surroundings) -> Source:
+    from accelwatch.sources.nvml import Nvml  # only what a host has is imported
+
+    own = config.nvml
+    return Nvml(library=own.library, timeout=own.timeout, interval=own.interval, clock=around.clock)
+
+
+def _npu_smi(config: Sources, around: Surroundings) -> Source:
+    from accelwatch.sources.npu_smi import NpuSmi
+
+    own = config.npu_smi
+    return NpuSmi(
+        command=own.command, timeout=own.timeout, interval=own.interval, runner=around.runner, clock=around.clock
+    )
+
+
+def _hccn_tool(config: Sources, around: Surroundings) -> Source:
+    from accelwatch.sources.hccn_tool import HccnTool
+
+    own = config.hccn_tool
+    return HccnTool(
+        command=own.command,
+        timeout=own.timeout,
+        interval=own.interval,
+        runner=around.runner,
+        clock=around.clock,
+        devices=around.ascend_devices,
+    )
+
+
+def _kernel_log(config: Sources, around: Surroundings) -> Source:
+    from accelwatch.sources.kernel_log import KernelLog
+
+    return KernelLog(
+        path=Path(config.kernel_log.path), reads=around.reads, deliver=around.kernel_records, clock=around.clock
+    )
+
+
+def _rdma(config: Sources, around: Surroundings) -> Source:
+    from accelwatch.sources.rdma import Rdma
+
+    return Rdma(sysfs=Path(config.rdma.sysfs), clock=around.clock)
+
+
+def _processes(config: Sources, around: Surroundings) -> Source:
+    from accelwatch.sources.processes import Processes
+
+    return Processes(proc=Path(config.processes.proc), reads=around.reads, clock=around.clock)
+
+
+# In the order in which one poll of everything asks them: hccn_tool needs the devices that npu_smi finds.
+BUILDERS: dict[str, Build] = {
+    "nvml": _nvml,
+    "npu_smi": _npu_smi,
+    "hccn_tool": _hccn_tool,
+    "kernel_log": _kernel_log,
+    "rdma": _rdma,
+    "processes": _processes,
+}
+
+
+def settings(config: Sources, name: str) -> Common:
+    """The section of the configuration that belongs to a source."""
+    section: Common = getattr(config, name)
+    return section
