@@ -17,7 +17,10 @@ CANNOT_TELL = 3
 # name -> (module below accelwatch, help)
 COMMANDS = {
     "agent": ("commands.agent", "the daemon"),
-    "check": ("commands.check", "this node's devices, links and active faults; exit 0 healthy, 1 degraded, 2 run-ending, 3 cannot tell"),
+    "check": (
+        "commands.check",
+        "this node's devices, links and active faults; exit 0 healthy, 1 degraded, 2 run-ending, 3 cannot tell",
+    ),
     "metrics": ("commands.metrics", "poll once and print the metrics page"),
     "config": ("commands.config", "`config check FILE`: say what is wrong in a configuration, and where"),
     "release": ("commands.release", "let the running agent drop NVML for a GPU reset or driver upgrade"),
@@ -45,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = next((argument for argument in arguments if argument in COMMANDS), None)
     for name, (module, help_) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
-        subparser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file")
+        subparser.add_argument(
+            "--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file"
+        )
         if name == named:
             importlib.import_module(f"accelwatch.{module}").add_arguments(subparser)
     options = parser.parse_args(arguments)

@@ -139,7 +139,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @property
     def digest(self) -> str:
         """Twelve hex digits that differ where the configuration differs, for `config_hash`."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+        return hashlib.sha256(msgspec.json.encode(self, enc_hook=float, order="sorted")).hexdigest()[:12]
 
 
 def find(option: str | None) -> Path | None:
@@ -164,7 +164,9 @@ def load(path: Path | None) -> Config:
 def parse(text: str, name: str) -> Config:
     """Checks the text of a file called `name`. Raises `ConfigError`."""
     try:
-        root = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
+        root = yaml.compose(
+            text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader
+        )
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark is not None else name
@@ -189,7 +191,9 @@ def seconds(value: object) -> float:
     elif isinstance(value, str) and (match := _DURATION.match(value.strip())):
         result = float(match[1]) * _UNIT_SECONDS[match[2]]
     if result is None or not 0.05 <= result <= 7 * 86400:
-        raise ValueError(f"Expected a duration from 50ms to 7d such as `500ms`, `5s`, `2m`, `24h`, got `{value}`")
+        raise ValueError(
+            f"Expected a duration from 50ms to 7d such as `500ms`, `5s`, `2m`, `24h`, got `{value}`"
+        )
     return result
 
 
@@ -203,7 +207,9 @@ def _plain(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> Any:
             inner = f"{path}.{key}"
             line = key_node.start_mark.line + 1
             if key in result:
-                raise ConfigError(f"{name}:{line}: {_dotted(inner)}: given twice (first in line {lines[inner]})")
+                raise ConfigError(
+                    f"{name}:{line}: {_dotted(inner)}: given twice (first in line {lines[inner]})"
+                )
             lines[inner] = line
             result[key] = _plain(value_node, inner, lines, name)
         return result

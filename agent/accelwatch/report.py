@@ -19,7 +19,9 @@ SCHEMA = 1
 HEALTHY, DEGRADED, RUN_ENDING, CANNOT_TELL = 0, 1, 2, 3
 
 
-def document(node: str, view: View, faults: Iterable[Fault], sources: Iterable[SourceStatus]) -> dict[str, Any]:
+def document(
+    node: str, view: View, faults: Iterable[Fault], sources: Iterable[SourceStatus]
+) -> dict[str, Any]:
     """The document in the schema of design.md; plain JSON types only."""
     return {
         "schema": SCHEMA,
@@ -27,7 +29,8 @@ def document(node: str, view: View, faults: Iterable[Fault], sources: Iterable[S
         "devices": [_device(device) for device in view.devices],
         "faults": [msgspec.to_builtins(fault) for fault in faults],
         "sources": [
-            {"source": s.source, "up": bool(s.up), "seconds": _rounded(s.seconds), "error": s.error} for s in sources
+            {"source": s.source, "up": bool(s.up), "seconds": _rounded(s.seconds), "error": s.error}
+            for s in sources
         ],
     }
 
@@ -80,9 +83,9 @@ def _device(view: DeviceView) -> dict[str, Any]:
             for link in view.links
             if link.kind.value != "pcie"
         ],
-        "processes": None if processes is None else [
-            {"pid": p.pid, "name": p.name, "memory_bytes": p.memory_bytes} for p in processes
-        ],
+        "processes": None
+        if processes is None
+        else [{"pid": p.pid, "name": p.name, "memory_bytes": p.memory_bytes} for p in processes],
     }
 
 

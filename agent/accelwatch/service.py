@@ -43,6 +43,7 @@ class Agent:
         self._path = path
         self._clock = clock or SystemClock()
         self.config = config.load(path)
+        self._digest = self.config.digest
         self._reload_time = self._clock.time()
         self._reload_ok = True
         self._writer = Writer(Path(self.config.state_dir), self._journal_news)
@@ -134,6 +135,7 @@ class Agent:
             if getattr(new, key) != value:
                 log.get().warning("not changed by a reload: restart the agent", key=key, in_force=value)
         self.config = msgspec.structs.replace(new, **kept)
+        self._digest = self.config.digest
         self._reload_ok = True
         self._reload_time = self._clock.time()
         self._match_sources(old)
@@ -181,7 +183,7 @@ class Agent:
     def _status(self) -> AgentStatus:
         return AgentStatus(
             node=self.config.node_name,
-            config_hash=self.config.digest,
+            config_hash=self._digest,
             labels=self.config.labels,
             reload_successful=self._reload_ok,
             reload_time=self._reload_time,

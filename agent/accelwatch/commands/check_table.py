@@ -20,9 +20,14 @@ def render(document: dict[str, Any], colour: bool) -> str:
 
     parts = [paint(f"{document['node']}: {_verdict(document)}", BOLD)]
     for fault in document["faults"]:
-        mark = paint(f"{fault['severity'].upper()} {fault['class']}", RED if fault["severity"] == "run_ending" else YELLOW)
+        mark = paint(
+            f"{fault['severity'].upper()} {fault['class']}",
+            RED if fault["severity"] == "run_ending" else YELLOW,
+        )
         code = f" [{fault['code']}]" if fault["code"] else ""
-        parts.append(f"\n{mark}{code} {fault['message']}\n  since {fault['first_seen']}\n  do: {fault['action']}")
+        parts.append(
+            f"\n{mark}{code} {fault['message']}\n  since {fault['first_seen']}\n  do: {fault['action']}"
+        )
     if document["devices"]:
         parts.append("\n" + _devices(document["devices"], paint))
     down = [
@@ -35,7 +40,9 @@ def render(document: dict[str, Any], colour: bool) -> str:
         parts.append("\n" + paint("links down: ", YELLOW) + ", ".join(down))
     parts.append("\n" + "\n".join(_source(source, paint) for source in document["sources"]))
     if not document["sources"]:
-        parts.append("no source: this host has neither an NVIDIA nor an Ascend driver that accelwatch can find")
+        parts.append(
+            "no source: this host has neither an NVIDIA nor an Ascend driver that accelwatch can find"
+        )
     return "\n".join(parts)
 
 

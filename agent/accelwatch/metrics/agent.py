@@ -20,12 +20,21 @@ class AgentMetrics:
         disable_created_metrics()
         self.registry = CollectorRegistry()
         self.duration = Histogram(
-            c.SOURCE_DURATION.full_name, c.SOURCE_DURATION.help, c.SOURCE_DURATION.labels,
-            registry=self.registry, buckets=DURATION_BUCKETS,
+            c.SOURCE_DURATION.full_name,
+            c.SOURCE_DURATION.help,
+            c.SOURCE_DURATION.labels,
+            registry=self.registry,
+            buckets=DURATION_BUCKETS,
         )
-        self.errors = Counter(c.SOURCE_ERRORS.full_name, c.SOURCE_ERRORS.help, c.SOURCE_ERRORS.labels, registry=self.registry)
-        self.skipped = Counter(c.SOURCE_SKIPPED.full_name, c.SOURCE_SKIPPED.help, c.SOURCE_SKIPPED.labels, registry=self.registry)
-        self.kernel_records = Counter(c.KERNEL_RECORDS.full_name, c.KERNEL_RECORDS.help, registry=self.registry)
+        self.errors = Counter(
+            c.SOURCE_ERRORS.full_name, c.SOURCE_ERRORS.help, c.SOURCE_ERRORS.labels, registry=self.registry
+        )
+        self.skipped = Counter(
+            c.SOURCE_SKIPPED.full_name, c.SOURCE_SKIPPED.help, c.SOURCE_SKIPPED.labels, registry=self.registry
+        )
+        self.kernel_records = Counter(
+            c.KERNEL_RECORDS.full_name, c.KERNEL_RECORDS.help, registry=self.registry
+        )
         self.kernel_records_lost = Counter(
             c.KERNEL_RECORDS_LOST.full_name, c.KERNEL_RECORDS_LOST.help, registry=self.registry
         )

@@ -27,90 +27,142 @@ def _device(name: str, type_: str, help_: str, *labels: str) -> Family:
 
 
 AGENT_INFO = Family(
-    "agent_info", "gauge", "The agent: 1, with its version and the labels from its configuration.",
+    "agent_info",
+    "gauge",
+    "The agent: 1, with its version and the labels from its configuration.",
     ("version", "config_hash", "node"),
 )
 DEVICE_INFO = _device(
-    "device_info", "gauge", "A device of this node's inventory: 1, with its identity.",
-    "uuid", "serial", "pci", "driver", "firmware",
+    "device_info",
+    "gauge",
+    "A device of this node's inventory: 1, with its identity.",
+    "uuid",
+    "serial",
+    "pci",
+    "driver",
+    "firmware",
 )
 DEVICE_UP = _device(
     "device_up", "gauge", "1 while the device answers its driver, 0 when it is lost, blocked or missing."
 )
-TEMPERATURE = _device("device_temperature_celsius", "gauge", "Temperature by sensor: core, memory (HBM).", "sensor")
-POWER = _device("device_power_watts", "gauge", "Power draw. On an Ascend A3 the NPU's value stands on its first die.")
+TEMPERATURE = _device(
+    "device_temperature_celsius", "gauge", "Temperature by sensor: core, memory (HBM).", "sensor"
+)
+POWER = _device(
+    "device_power_watts", "gauge", "Power draw. On an Ascend A3 the NPU's value stands on its first die."
+)
 POWER_LIMIT = _device("device_power_limit_watts", "gauge", "Power limit in force.")
 UTILIZATION = _device(
-    "device_utilization_ratio", "gauge", "Share of time with work on the device (GPU utilization, AI Core), 0 to 1."
+    "device_utilization_ratio",
+    "gauge",
+    "Share of time with work on the device (GPU utilization, AI Core), 0 to 1.",
 )
-MEMORY_USED = _device("device_memory_used_bytes", "gauge", "Device memory in use: HBM where there is one, else DDR.")
+MEMORY_USED = _device(
+    "device_memory_used_bytes", "gauge", "Device memory in use: HBM where there is one, else DDR."
+)
 MEMORY_TOTAL = _device("device_memory_total_bytes", "gauge", "Device memory in all.")
 CLOCK = _device("device_clock_hertz", "gauge", "Clock by domain: sm, memory, aicore.", "domain")
 THROTTLED = _device(
-    "device_throttled", "gauge", "1 while clocks are held down for this reason; no series: not held down.", "reason"
+    "device_throttled",
+    "gauge",
+    "1 while clocks are held down for this reason; no series: not held down.",
+    "reason",
 )
-HEALTH = _device("device_health", "gauge", "Health: 0 ok, 1 warning, 2 alarm, 3 critical; no series: unknown.")
+HEALTH = _device(
+    "device_health", "gauge", "Health: 0 ok, 1 warning, 2 alarm, 3 critical; no series: unknown."
+)
 RECOVERY_ACTION = _device(
-    "device_recovery_action", "gauge",
+    "device_recovery_action",
+    "gauge",
     "What the NVIDIA driver asks for: 0 none, 1 reset, 2 reboot, 3 drain P2P, 4 drain and reset, "
     "5 recover IMEX, 6 bus reset, 7 system reboot.",
 )
 DEVICE_PROCESSES = _device("device_processes", "gauge", "Processes that hold the device, by its driver.")
 ECC_ERRORS = _device(
-    "ecc_errors_total", "counter", "ECC errors since the device was first seen, across driver reloads.",
-    "kind", "memory",
+    "ecc_errors_total",
+    "counter",
+    "ECC errors since the device was first seen, across driver reloads.",
+    "kind",
+    "memory",
 )
 ROWS_REMAPPED = _device(
-    "memory_rows_remapped_total", "counter",
-    "Memory rows remapped (NVIDIA) or isolated (Ascend) since the device was first seen, by the errors' kind.", "kind",
+    "memory_rows_remapped_total",
+    "counter",
+    "Memory rows remapped (NVIDIA) or isolated (Ascend) since the device was first seen, by the errors' kind.",
+    "kind",
 )
 REPAIR_PENDING = _device(
-    "memory_repair_pending", "gauge",
-    "kind=remap: 1 while a reset is needed to apply a repair; kind=failed: 1 when a repair has failed.", "kind",
+    "memory_repair_pending",
+    "gauge",
+    "kind=remap: 1 while a reset is needed to apply a repair; kind=failed: 1 when a repair has failed.",
+    "kind",
 )
 LINK_UP = _device(
-    "link_up", "gauge", "1 while the link is up, 0 while it is down; a port never seen up has no series.",
-    "link", "kind",
+    "link_up",
+    "gauge",
+    "1 while the link is up, 0 while it is down; a port never seen up has no series.",
+    "link",
+    "kind",
 )
 LINK_DROPS = _device(
     "link_drops_total", "counter", "Times the link went down since the device was first seen.", "link", "kind"
 )
 LINK_ERRORS = _device(
-    "link_errors_total", "counter", "Errors on the link, all kinds together, since the device was first seen.",
-    "link", "kind",
+    "link_errors_total",
+    "counter",
+    "Errors on the link, all kinds together, since the device was first seen.",
+    "link",
+    "kind",
 )
 PCIE_WIDTH = _device("pcie_link_width", "gauge", "PCIe lanes in use.")
 PCIE_WIDTH_MAX = _device("pcie_link_width_max", "gauge", "PCIe lanes that device and slot can use.")
-FABRIC_HEALTHY = _device("fabric_healthy", "gauge", "1 when the NVSwitch fabric is up and healthy for this GPU, else 0.")
+FABRIC_HEALTHY = _device(
+    "fabric_healthy", "gauge", "1 when the NVSwitch fabric is up and healthy for this GPU, else 0."
+)
 OPTICS_RX_POWER = _device(
-    "link_optical_rx_power_watts", "gauge", "Received optical power of the port's weakest lane.", "link", "kind"
+    "link_optical_rx_power_watts",
+    "gauge",
+    "Received optical power of the port's weakest lane.",
+    "link",
+    "kind",
 )
 OPTICS_TEMPERATURE = _device(
     "link_optical_temperature_celsius", "gauge", "Temperature of the port's optical module.", "link", "kind"
 )
 SOURCE_UP = Family("source_up", "gauge", "1 while the source's last poll succeeded, else 0.", ("source",))
 SOURCE_INTERVAL = Family(
-    "source_interval_seconds", "gauge",
-    "Time between polls; longer than configured while polls take more than a quarter of it.", ("source",),
+    "source_interval_seconds",
+    "gauge",
+    "Time between polls; longer than configured while polls take more than a quarter of it.",
+    ("source",),
 )
 SOURCE_LAST_SUCCESS = Family(
     "source_last_success_timestamp_seconds", "gauge", "When the source last answered.", ("source",)
 )
 SOURCE_DURATION = Family("source_poll_duration_seconds", "histogram", "Duration of polls.", ("source",))
-SOURCE_ERRORS = Family("source_errors_total", "counter", "Polls, or parts of polls, that failed.", ("source",))
+SOURCE_ERRORS = Family(
+    "source_errors_total", "counter", "Polls, or parts of polls, that failed.", ("source",)
+)
 SOURCE_SKIPPED = Family(
-    "source_skipped_total", "counter", "Polls skipped because the one before was still running or too late.", ("source",)
+    "source_skipped_total",
+    "counter",
+    "Polls skipped because the one before was still running or too late.",
+    ("source",),
 )
 JOURNAL_DEGRADED = Family("journal_degraded", "gauge", "1 while the journal cannot be written to disk.")
 RELOAD_SUCCESSFUL = Family(
-    "config_last_reload_successful", "gauge", "1 when the configuration in force is the file's; 0: the file is bad."
+    "config_last_reload_successful",
+    "gauge",
+    "1 when the configuration in force is the file's; 0: the file is bad.",
 )
 RELOAD_TIME = Family(
     "config_last_reload_success_timestamp_seconds", "gauge", "When the configuration in force was read."
 )
 KERNEL_RECORDS = Family("kernel_log_records_total", "counter", "Records of the kernel log that were read.")
 KERNEL_RECORDS_LOST = Family(
-    "kernel_log_records_lost_total", "counter", "Records that the kernel's ring overwrote before they were read."
+    "kernel_log_records_lost_total",
+    "counter",
+    "Records that the kernel's ring overwrote before they were read.",
 )
 RENDER_SECONDS = Family("page_render_seconds_total", "counter", "Time spent rendering this page.")
 

@@ -53,7 +53,8 @@ class Lines:
             base = name.removesuffix("_total") if family.type == "counter" else name
             openmetrics.append(f"# HELP {base} {family.help}\n# TYPE {base} {family.type}\n{body}\n")
         return Page(
-            "".join(text).encode() + extra_text, "".join(openmetrics).encode() + extra_openmetrics + b"# EOF\n"
+            "".join(text).encode() + extra_text,
+            "".join(openmetrics).encode() + extra_openmetrics + b"# EOF\n",
         )
 
 

@@ -87,4 +87,6 @@ class Fabric(msgspec.Struct, frozen=True, kw_only=True):
     state: str  # not_supported, not_started, in_progress, completed
     status: int | None = None  # an nvmlReturn_t, told only when completed
     healthy: bool | None = None
-    problems: tuple[str, ...] = ()  # degraded_bandwidth, route_recovery, route_unhealthy, access_timeout_recovery, misconfigured
+    problems: tuple[
+        str, ...
+    ] = ()  # degraded_bandwidth, route_recovery, route_unhealthy, access_timeout_recovery, misconfigured

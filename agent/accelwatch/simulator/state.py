@@ -55,10 +55,14 @@ class NvidiaDevice(Device):
     """A GPU behind libnvidia-ml.so.1."""
 
     uuid: str = ""
-    clocks_mhz: dict[str, int] = field(default_factory=lambda: {"graphics": 1980, "sm": 1980, "memory": 2619, "video": 1545})
+    clocks_mhz: dict[str, int] = field(
+        default_factory=lambda: {"graphics": 1980, "sm": 1980, "memory": 2619, "video": 1545}
+    )
     throttle_bits: int = 0
     energy_millijoules: int = 0
-    ecc_volatile: dict[str, int] = field(default_factory=dict)  # "hbm_corrected", "hbm_uncorrected", "sram_corrected", ...
+    ecc_volatile: dict[str, int] = field(
+        default_factory=dict
+    )  # "hbm_corrected", "hbm_uncorrected", "sram_corrected", ...
     ecc_aggregate: dict[str, int] = field(default_factory=dict)
     rows_corrected: int = 0
     rows_uncorrected: int = 0
@@ -75,7 +79,9 @@ class NvidiaDevice(Device):
     fabric_health_mask: int = 0
     recovery_action: int = 0
     status: int = 0  # nvmlReturn_t that every call on this device gives: 15 lost, 16 reset required, 999
-    blocked_calls: list[str] = field(default_factory=list)  # C symbols that never return; "*": all on this device
+    blocked_calls: list[str] = field(
+        default_factory=list
+    )  # C symbols that never return; "*": all on this device
     call_results: dict[str, int] = field(default_factory=dict)  # C symbol -> nvmlReturn_t
     field_results: dict[int, int] = field(default_factory=dict)  # field id -> nvmlReturn_t
     xid_events: list[int] = field(default_factory=list)  # waiting for an event set
@@ -95,7 +101,9 @@ class AscendDevice(Device):
     hbm_clock_mhz: int = 1600
     aicore_clock_mhz: int = 1650
     aicore_count: int = 25
-    ecc: dict[str, int] = field(default_factory=dict)  # "hbm_single", "hbm_double", "hbm_single_aggregate", "hbm_single_isolated", "ddr_...", ...
+    ecc: dict[str, int] = field(
+        default_factory=dict
+    )  # "hbm_single", "hbm_double", "hbm_single_aggregate", "hbm_single_isolated", "ddr_...", ...
     roce: Link | None = None
     net_health: str = "Success"
     optical_present: bool = True
@@ -129,6 +137,8 @@ class Node:
     npu_smi_trouble: list[ToolTrouble] = field(default_factory=list)
     hccn_tool_trouble: list[ToolTrouble] = field(default_factory=list)
     init_result: int = 0  # nvmlReturn_t of nvmlInitWithFlags
-    blocked_library_calls: list[str] = field(default_factory=list)  # device-less NVML symbols that never return
+    blocked_library_calls: list[str] = field(
+        default_factory=list
+    )  # device-less NVML symbols that never return
     now: float = 0.0  # scenario seconds
     wall: float = 0.0  # the same moment in seconds since the epoch

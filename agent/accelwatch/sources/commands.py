@@ -93,7 +93,9 @@ class ToolRunner:
                 env=tool_environment(),
             )
         except OSError as error:
-            raise SourceError(f"{argv[0]}: cannot be started: {error.strerror}; expected an executable") from error
+            raise SourceError(
+                f"{argv[0]}: cannot be started: {error.strerror}; expected an executable"
+            ) from error
         try:
             stdout, stderr, flooded = _read(child, deadline)
             timed_out = not flooded and not _wait(child, max(0.0, deadline - time.monotonic()))
@@ -153,7 +155,9 @@ class ToolRunner:
                     with contextlib.suppress(OSError):
                         os.fchmod(descriptor, 0o666)
                 return descriptor
-        raise SourceError(f"{tool}: no lock file can be opened ({'; '.join(errors)}): make /run/lock writable")
+        raise SourceError(
+            f"{tool}: no lock file can be opened ({'; '.join(errors)}): make /run/lock writable"
+        )
 
     def _lock_directories(self) -> tuple[Path, ...]:
         if self._lock_directory is not None:

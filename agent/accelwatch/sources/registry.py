@@ -12,7 +12,7 @@ from accelwatch.config import Common, Sources
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.sources.base import AscendDevice, Source
 from accelwatch.sources.commands import Runner
-from accelwatch.sources.privileged import PrivilegedReads
+from accelwatch.sources.privileged import HccnRunner, PrivilegedReads
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -40,7 +40,11 @@ def _npu_smi(config: Sources, around: Surroundings) -> Source:
 
     own = config.npu_smi
     return NpuSmi(
-        command=own.command, timeout=own.timeout, interval=own.interval, runner=around.runner, clock=around.clock
+        command=own.command,
+        timeout=own.timeout,
+        interval=own.interval,
+        runner=around.runner,
+        clock=around.clock,
     )
 
 
@@ -52,7 +56,7 @@ def _hccn_tool(config: Sources, around: Surroundings) -> Source:
         command=own.command,
         timeout=own.timeout,
         interval=own.interval,
-        runner=around.runner,
+        runner=HccnRunner(around.reads),
         clock=around.clock,
         devices=around.ascend_devices,
     )
@@ -62,14 +66,17 @@ def _kernel_log(config: Sources, around: Surroundings) -> Source:
     from accelwatch.sources.kernel_log import KernelLog
 
     return KernelLog(
-        path=Path(config.kernel_log.path), reads=around.reads, deliver=around.kernel_records, clock=around.clock
+        path=Path(config.kernel_log.path),
+        reads=around.reads,
+        deliver=around.kernel_records,
+        clock=around.clock,
     )
 
 
-def _rdma(config: Sources, around: Surroundings) -> Source:
+def _rdma(config: Sources, _around: Surroundings) -> Source:
     from accelwatch.sources.rdma import Rdma
 
-    return Rdma(sysfs=Path(config.rdma.sysfs), clock=around.clock)
+    return Rdma(sysfs=Path(config.rdma.sysfs))
 
 
 def _processes(config: Sources, around: Surroundings) -> Source:

@@ -1,0 +1,49 @@
+# Plain python3 >= 3.11 with venv is all that `make install` needs. `make run` and `make test` also install what
+# they use from Debian or Ubuntu with apt; elsewhere, or without root, they say what is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
+APT_TEST := $(APT_RUN) prometheus-node-exporter chromium
+
+.PHONY: install run test bench lint constraints clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "accelwatch needs Python 3.11 or later; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "$(PYTHON) lacks venv. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+run: install
+	@systemd/require-packages.sh $(APT_RUN)
+	@$(BIN)/accelwatch run
+
+test: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/pytest -q
+
+bench: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@$(BIN)/python tests/benchmarks/run.py
+
+lint: $(VENV)/.installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+constraints: $(VENV)/.installed-test
+	@{ echo '# Versions that the tests pass with; `make install` keeps to them. Made by `make constraints`.'; \
+	   $(BIN)/pip freeze --exclude-editable; } > constraints.txt
+
+clean:
+	@rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis

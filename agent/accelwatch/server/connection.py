@@ -1,0 +1,169 @@
+"""One client connection: bytes in, bytes out, never blocking."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+HEAD_LIMIT_BYTES = 8192
+# A request head comes in one packet from anybody who means well.
+HEAD_SECONDS = 10.0
+# A scraper takes a page of 200 kB in milliseconds.
+WRITE_SECONDS = 10.0
+# Prometheus keeps connections between scrapes, most often a minute apart at the slowest.
+IDLE_SECONDS = 120.0
+
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A GET request, as far as it matters here."""
+
+    path: str
+    query: str
+    accept: str
+    accept_encoding: str
+
+
+class Response(msgspec.Struct, frozen=True):
+    """What goes back."""
+
+    status: int
+    content_type: str
+    body: bytes
+    content_encoding: str | None = None
+
+
+class Refusal(Exception):
+    """A request that is answered with an error, after which the connection ends."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class HttpConnection:
+    """The states of an HTTP connection: reading a head, writing an answer, idle until the next head."""
+
+    def __init__(self, client: socket.socket, now: float, answer: Callable[[Request], Response]) -> None:
+        self.socket = client
+        self._answer = answer
+        self._incoming = bytearray()
+        self._outgoing = memoryview(b"")
+        self._close_after = False
+        self.deadline = now + HEAD_SECONDS
+
+    @property
+    def wants_to_write(self) -> bool:
+        """Whether an answer is under way."""
+        return bool(self._outgoing)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is between two requests."""
+        return not self._outgoing and not self._incoming
+
+    def readable(self, now: float) -> bool:
+        """Takes what has come; False when the connection is to be closed."""
+        try:
+            data = self.socket.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        if not self._incoming:
+            self.deadline = now + HEAD_SECONDS
+        self._incoming += data
+        if self._outgoing:  # pipelined: read when the answer before is out, within the same bound
+            return len(self._incoming) <= HEAD_LIMIT_BYTES
+        return self._next(now)
+
+    def writable(self, now: float) -> bool:
+        """Sends on; False when the connection is to be closed."""
+        try:
+            sent = self.socket.send(self._outgoing)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        self._outgoing = self._outgoing[sent:]
+        if self._outgoing:
+            return True
+        if self._close_after:
+            return False
+        self.deadline = now + IDLE_SECONDS
+        return self._next(now) if self._incoming else True
+
+    def _next(self, now: float) -> bool:
+        end = self._incoming.find(b"\r\n\r\n")
+        if end < 0 and len(self._incoming) <= HEAD_LIMIT_BYTES:
+            return True
+        try:
+            if end < 0 or end > HEAD_LIMIT_BYTES:
+                raise Refusal(431, f"the request head is longer than {HEAD_LIMIT_BYTES} bytes")
+            head = bytes(self._incoming[:end])
+            del self._incoming[: end + 4]
+            request, keep = parse_head(head)
+            response = self._answer(request)
+            self._close_after = not keep
+        except Refusal as refusal:
+            response = Response(refusal.status, "text/plain; charset=utf-8", f"{refusal}\n".encode())
+            self._close_after = True
+        self._outgoing = memoryview(_encode(response, self._close_after))
+        self.deadline = now + WRITE_SECONDS
+        return self.writable(now)
+
+
+def parse_head(head: bytes) -> tuple[Request, bool]:
+    """The request, and whether the connection stays. Raises `Refusal`."""
+    lines = head.decode("latin-1").split("\r\n")
+    parts = lines[0].split(" ")
+    if len(parts) != 3 or not parts[2].startswith("HTTP/"):
+        raise Refusal(400, "not an HTTP request")
+    method, target, version = parts
+    if version not in ("HTTP/1.0", "HTTP/1.1"):
+        raise Refusal(505, "expected HTTP/1.0 or HTTP/1.1")
+    if method != "GET":
+        raise Refusal(405, "only GET is answered here")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            raise Refusal(400, "a header line without a name")
+        key = name.lower()
+        headers[key] = f"{headers[key]},{value.strip()}" if key in headers else value.strip()
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        raise Refusal(413, "a request with a body is not answered here")
+    path, _, query = target.partition("?")
+    connection = headers.get("connection", "").lower()
+    keep = "keep-alive" in connection if version == "HTTP/1.0" else "close" not in connection
+    return Request(path, query, headers.get("accept", ""), headers.get("accept-encoding", "")), keep
+
+
+def _encode(response: Response, close: bool) -> bytes:
+    head = (
+        f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Status')}\r\n"
+        f"Content-Type: {response.content_type}\r\n"
+        f"Content-Length: {len(response.body)}\r\n"
+        f"Connection: {'close' if close else 'keep-alive'}\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+    )
+    if response.content_encoding:
+        head += f"Content-Encoding: {response.content_encoding}\r\nVary: Accept, Accept-Encoding\r\n"
+    if response.status == 405:
+        head += "Allow: GET\r\n"
+    return head.encode() + b"\r\n" + response.body

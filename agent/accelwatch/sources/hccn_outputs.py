@@ -1,0 +1,223 @@
+"""Reads the answers of hccn_tool: lines of `key : value` on A2 and A3, tables on 950 (reference/ascend.md section 3)."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+
+import msgspec
+
+from accelwatch.readings.link import LinkChange, LinkState, Optics
+
+_ASCTIME = re.compile(r"((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s+\w{3}\s+\d{1,2}\s+\d\d:\d\d:\d\d\s+\d{4})")
+_CHANGE = re.compile(r"LINK[ _](UP|DOWN)")
+_COUNT = re.compile(r"link (up|down) count\s*:\s*(\d+)")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_LANE = re.compile(r"^(Tx|Rx) ?Power ?(\d)$", re.IGNORECASE)
+
+# Counters of `-stat` that count something wrong; the rest count traffic and pauses.
+_ERROR_COUNTERS = re.compile(
+    r"bad_pkt_num|fcs_err|roce_(?:rx|tx)_err|out_of_order|verification_err|qp_status_err|unexpected_ack|new_pkt_rty"
+    r"|crc_error_sum|route_err_cnt|out_err_cnt|length_err_cnt|retry_(?:req|ack)_sum"
+)
+# Traffic of the port in packets: NIC and RoCE on A2 and A3, flits on 950.
+_PACKET_COUNTERS = ("mac_tx_total_pkt_num", "mac_rx_total_pkt_num", "rx_busi_flit_num", "tx_busi_flit_num")
+_FALLBACK_PACKET_COUNTERS = (
+    "nic_tx_all_pkg_num",
+    "nic_rx_all_pkg_num",
+    "roce_tx_all_pkt_num",
+    "roce_rx_all_pkt_num",
+)
+
+HEALTHY_NETWORK = ("Success", "Init")
+
+
+class LinkHistory(msgspec.Struct, frozen=True, kw_only=True):
+    """`-link_stat`: how often the port came up and went down, and its last changes, newest first."""
+
+    ups: int | None
+    drops: int | None  # not printed before 24.x
+    changes: tuple[LinkChange, ...] | None  # `None`: the device prints no time to compare with
+
+
+class Port(msgspec.Struct, frozen=True):
+    """One row of 950's `-dev_info`."""
+
+    udie: int
+    port: int
+    up: bool
+
+
+def values(output: str) -> dict[str, str]:
+    """Every `key : value` or `key:value` line; the first of equal keys wins."""
+    result: dict[str, str] = {}
+    for line in output.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip():
+            result.setdefault(key.strip(), value.strip())
+    return result
+
+
+def table_rows(output: str) -> list[dict[str, str]]:
+    """Rows of all `|` tables, by the words of the header of each."""
+    rows: list[dict[str, str]] = []
+    header: list[str] | None = None
+    previous = ""
+    rules = 0
+    for line in (raw.strip() for raw in output.splitlines()):
+        if line.startswith("+"):
+            if previous.startswith("+") or not previous:
+                header = None
+            rules += 1
+        elif line.startswith("|") and line.endswith("|"):
+            cells = [cell.strip() for cell in line[1:-1].split("|")]
+            if header is None or len(cells) != len(header):
+                header = cells
+            else:
+                rows.append(dict(zip(header, cells, strict=True)))
+        previous = line
+    return rows
+
+
+def parse_link(output: str) -> LinkState | None:
+    """`-link -g`; `None` when it says nothing of the link."""
+    word = values(output).get("link status")
+    return (
+        None
+        if word is None
+        else {"UP": LinkState.UP, "DOWN": LinkState.DOWN}.get(word.upper(), LinkState.UNKNOWN)
+    )
+
+
+def parse_link_stat(output: str) -> LinkHistory | None:
+    """`-link_stat -g` in both forms; `None` when it has neither counts nor records."""
+    counts = {which: int(number) for which, number in _COUNT.findall(output)}
+    current: float | None = None
+    changes: list[tuple[float, bool]] = []
+    for line in output.splitlines():
+        stamp = _ASCTIME.search(line)
+        change = _CHANGE.search(line)
+        if stamp is None:
+            continue
+        seconds = _seconds(stamp[1])
+        if seconds is None:
+            continue
+        if "current time" in line:
+            current = seconds
+        elif change is not None:
+            changes.append((seconds, change[1] == "UP"))
+    if not counts and current is None and not changes:
+        return None
+    history = None
+    if current is not None:
+        history = tuple(LinkChange(current - at, up) for at, up in changes)
+    return LinkHistory(ups=counts.get("up"), drops=counts.get("down"), changes=history)
+
+
+def parse_last_change(output: str) -> bool | None:
+    """Whether the newest record of `-link_stat` is LINK UP; `None` without records."""
+    match = _CHANGE.search(output)
+    return None if match is None else match[1] == "UP"
+
+
+def parse_net_health(output: str) -> tuple[bool | None, str | None]:
+    """`-net_health -g`: healthy or not, and its own words; unknown words are neither."""
+    word = values(output).get("net health status")
+    if word is None:
+        return None, None
+    if word.startswith(HEALTHY_NETWORK):
+        return True, word
+    return (None if word.startswith("Unknown") else False), word
+
+
+def parse_speed(output: str) -> float | None:
+    """`-speed -g`: bits per second; `Unknown!` is `None`. 950 prints a table in gigabits."""
+    word = values(output).get("Speed")
+    if word is None:
+        word = next((row["Speed"] for row in table_rows(output) if "Speed" in row), "")
+    match = _NUMBER.search(word)
+    if match is None:
+        return None
+    return float(match[0]) * (1e9 if re.search(r"\bG", word) else 1e6)
+
+
+def parse_fec(output: str) -> str | None:
+    """`-fec -g`: its own words."""
+    return values(output).get("fec mode")
+
+
+def parse_stat(output: str) -> tuple[dict[str, int] | None, int | None]:
+    """`-stat -g`: error counters by name, and packets of both ways; `None` where it has none of them."""
+    numbers = {key: int(value) for key, value in values(output).items() if value.isdigit()}
+    errors = {key: value for key, value in numbers.items() if _ERROR_COUNTERS.search(key)}
+    for names in (_PACKET_COUNTERS, _FALLBACK_PACKET_COUNTERS):
+        packets = [numbers[name] for name in names if name in numbers]
+        if packets:
+            return errors or None, sum(packets)
+    return errors or None, None
+
+
+def parse_optical(output: str) -> Optics | None:
+    """`-optical -g`; `None` when the module cannot be asked now (I2C busy, initialising)."""
+    if "Optical module is not present" in output:
+        return Optics(present=False)
+    found = values(output)
+    if "present" not in found and "temperature" not in found:
+        return None
+    lanes: dict[str, dict[int, float | None]] = {"tx": {}, "rx": {}}
+    for key, value in found.items():
+        if match := _LANE.match(key):
+            lanes[match[1].lower()][int(match[2])] = _milliwatts(value)
+    voltage = _first_number(found.get("Vcc"))
+    return Optics(
+        present=found["present"] == "present" if "present" in found else None,
+        temperature_celsius=_first_number(found.get("temperature")),
+        voltage_volts=None if voltage is None else voltage / 1000,
+        tx_power_milliwatts=tuple(lanes["tx"][lane] for lane in sorted(lanes["tx"])),
+        rx_power_milliwatts=tuple(lanes["rx"][lane] for lane in sorted(lanes["rx"])),
+        rx_power_low_milliwatts=_milliwatts(found.get("RxPower Low Thres", "")),
+        tx_power_low_milliwatts=_milliwatts(found.get("TxPower Low Thres", "")),
+        rx_loss_of_signal=_hex(found.get("Rx Los Flag")),
+        tx_loss_of_signal=_hex(found.get("Tx Los Flag")),
+        vendor=_word(found.get("vendor name")),
+        serial=_word(found.get("vendor serial number")),
+    )
+
+
+def parse_ports(output: str) -> list[Port]:
+    """950's `-dev_info`: its UB ports."""
+    return [
+        Port(int(row["UDie ID"]), int(row["Port ID"]), row.get("Link Status", "").upper() == "UP")
+        for row in table_rows(output)
+        if row.get("UDie ID", "").isdigit() and row.get("Port ID", "").isdigit()
+    ]
+
+
+def _seconds(stamp: str) -> float | None:
+    """asctime as seconds of some clock without a zone: only differences of the same device mean something."""
+    try:
+        return float(calendar.timegm(time.strptime(" ".join(stamp.split()), "%a %b %d %H:%M:%S %Y")))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _milliwatts(text: str) -> float | None:
+    value = _first_number(text)
+    return 10 ** (value / 10) if value is not None and "dBm" in text else value
+
+
+def _first_number(text: str | None) -> float | None:
+    match = _NUMBER.search(text or "")
+    return None if match is None else float(match[0])
+
+
+def _hex(text: str | None) -> int | None:
+    try:
+        return int(text or "", 16)
+    except ValueError:
+        return None
+
+
+def _word(text: str | None) -> str | None:
+    return text if text and text not in ("NA", "-") else None

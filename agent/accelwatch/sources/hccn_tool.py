@@ -1,0 +1,217 @@
+"""The network ports of Ascend NPUs through `hccn_tool`: link, its history of drops, health, errors, optics.
+
+One call after the other, as the vendor's own exporter does (reference/ascend.md section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from accelwatch.clock import Clock
+from accelwatch.readings.link import Link, LinkKind, LinkState
+from accelwatch.readings.snapshot import Snapshot
+from accelwatch.sources import hccn_outputs as outputs
+from accelwatch.sources.base import AscendDevice, Presence, SourceError
+from accelwatch.sources.commands import Runner, find_tool
+from accelwatch.sources.npu_smi_errors import unsupported
+
+INSTALLED = ("/usr/local/Ascend/driver/tools/hccn_tool",)
+
+# Polls between two readings of each query; link and history come with every poll (design.md, Configuration).
+PERIODS = {"net_health": 6, "stat": 6, "speed": 6, "fec": 6, "optical": 60}
+LIFETIME_PERIODS = 2.5
+BUDGET_SHARE = 0.25
+EVERYTHING_SECONDS = 45.0
+# A query that this version or device does not have is tried again after so many polls.
+RETRY_POLLS = 60
+
+PortKey = tuple[AscendDevice, int | None, int | None]  # udie and port on 950
+
+
+class Held(msgspec.Struct):
+    """The last good answer of a slow query."""
+
+    output: str
+    at: float
+
+
+class HccnTool:
+    """See the module."""
+
+    name = "hccn_tool"
+
+    def __init__(
+        self,
+        *,
+        command: str | None,
+        timeout: float,
+        interval: float,
+        runner: Runner,
+        clock: Clock,
+        devices: Callable[[], Sequence[AscendDevice]],
+    ) -> None:
+        self._configured = command
+        self._timeout = timeout
+        self._interval = interval
+        self._runner = runner
+        self._clock = clock
+        self._devices = devices
+        self._polls = 0
+        self._ports: dict[AscendDevice, list[outputs.Port]] = {}
+        self._held: dict[tuple[PortKey, str], Held] = {}
+        self._asked: dict[tuple[PortKey, str], int] = {}
+        self._unsupported: dict[tuple[PortKey, str], int] = {}
+
+    def presence(self) -> Presence:
+        """The tool is configured, on PATH, or where the driver installs it."""
+        return Presence.PRESENT if find_tool("hccn_tool", self._configured, INSTALLED) else Presence.ABSENT
+
+    def poll(self, everything: bool = False) -> Snapshot:
+        """Link state and history of every port, and a few slow queries; see `sources.base.Source`."""
+        started = self._clock.monotonic()
+        self._polls += 1
+        devices = self._devices()
+        problems: list[str] = []
+        links: list[Link] = []
+        ports: list[PortKey] = []
+        for device in devices:
+            try:
+                for port in self._ports_of(device):
+                    links.append(self._link(port))
+                    ports.append(port)
+            except SourceError as error:
+                problems.append(str(error))
+        if devices and not links:
+            raise SourceError(
+                f"hccn_tool: no port of {len(devices)} devices answers: {problems[0] if problems else ''}"
+            )
+        budget = EVERYTHING_SECONDS if everything else self._interval * BUDGET_SHARE
+        for number, (port, query) in enumerate(self._due(ports, everything or self._polls == 1)):
+            if number and self._clock.monotonic() - started >= budget:
+                break
+            problems += self._ask(port, query)
+        return Snapshot(
+            links=tuple(self._completed(link, port) for link, port in zip(links, ports, strict=True)),
+            problems=tuple(problems),
+        )
+
+    def close(self) -> None:
+        """Nothing is held between polls."""
+
+    def _run(self, port: PortKey, query: str) -> str:
+        tool = find_tool("hccn_tool", self._configured, INSTALLED)
+        if tool is None:
+            raise SourceError("hccn_tool: not found; install the driver or set sources.hccn_tool.command")
+        device, udie, number = port
+        if device.generation_950:
+            arguments = ["-g", f"-{query}", "-i", str(device.hccn_id)]
+            if udie is not None:
+                arguments += ["-u", str(udie), "-p", str(number)]
+        else:
+            arguments = ["-i", str(device.hccn_id), f"-{query}", "-g"]
+        output = self._runner.run([tool, *arguments], self._timeout)
+        if output.status != 0 and not output.stdout.strip():
+            words = " ".join((output.stderr or "it printed nothing").split())
+            raise SourceError(
+                f"hccn_tool {' '.join(arguments)}: {words[:200]} (exit status {output.status})", words
+            )
+        return output.stdout
+
+    def _ports_of(self, device: AscendDevice) -> list[PortKey]:
+        if not device.generation_950:
+            return [(device, None, None)]
+        if self._polls % RETRY_POLLS == 1 or device not in self._ports:
+            found = outputs.parse_ports(self._run((device, None, None), "dev_info"))
+            if not found:
+                raise SourceError(
+                    f"hccn_tool -g -dev_info -i {device.hccn_id}: no table of ports in its output"
+                )
+            self._ports[device] = found
+        return [(device, port.udie, port.port) for port in self._ports[device]]
+
+    def _link(self, port: PortKey) -> Link:
+        """State and history: what every poll reads."""
+        device, udie, number = port
+        state: LinkState | None
+        history_output = self._run(port, "link_stat")
+        history = outputs.parse_link_stat(history_output)
+        if device.generation_950:
+            last = outputs.parse_last_change(history_output)
+            known = next(
+                (
+                    LinkState.UP if p.up else LinkState.DOWN
+                    for p in self._ports[device]
+                    if (p.udie, p.port) == (udie, number)
+                ),
+                LinkState.UNKNOWN,
+            )
+            state = known if last is None else (LinkState.UP if last else LinkState.DOWN)
+        else:
+            output = self._run(port, "link")
+            state = outputs.parse_link(output)
+            if state is None:
+                raise SourceError(
+                    f"hccn_tool -i {device.hccn_id} -link -g: no `link status` in its output", output
+                )
+        return Link(
+            key=device.key,
+            link="roce0" if udie is None else f"ub{udie}-{number}",
+            kind=LinkKind.ROCE if udie is None else LinkKind.UB,
+            state=state,
+            drops=history.drops if history else None,
+            ups=history.ups if history else None,
+            history=history.changes if history else None,
+        )
+
+    def _due(self, ports: Sequence[PortKey], all_of_them: bool) -> list[tuple[PortKey, str]]:
+        due: list[tuple[PortKey, str]] = []
+        for query, period in PERIODS.items():
+            own = [(port, query) for port in ports if not self._resting((port, query))]
+            if all_of_them:
+                due += own
+                continue
+            own.sort(key=lambda asked: self._asked.get(asked, -1))
+            due += own[: -(-len(own) // period)]
+        return due
+
+    def _resting(self, asked: tuple[PortKey, str]) -> bool:
+        since = self._unsupported.get(asked)
+        return since is not None and self._polls - since < RETRY_POLLS
+
+    def _ask(self, port: PortKey, query: str) -> list[str]:
+        self._asked[(port, query)] = self._polls
+        try:
+            output = self._run(port, query)
+        except SourceError as error:
+            if unsupported(error.sample or "", 0):
+                self._unsupported[(port, query)] = self._polls
+                return []
+            return [str(error)]
+        if unsupported(output, 0):
+            self._unsupported[(port, query)] = self._polls
+        else:
+            self._held[(port, query)] = Held(output, self._clock.monotonic())
+        return []
+
+    def _fresh(self, port: PortKey, query: str) -> str:
+        held = self._held.get((port, query))
+        if held is None:
+            return ""
+        lifetime = LIFETIME_PERIODS * PERIODS[query] * self._interval + self._timeout
+        return held.output if self._clock.monotonic() - held.at <= lifetime else ""
+
+    def _completed(self, link: Link, port: PortKey) -> Link:
+        healthy, verdict = outputs.parse_net_health(self._fresh(port, "net_health"))
+        errors, packets = outputs.parse_stat(self._fresh(port, "stat"))
+        return msgspec.structs.replace(
+            link,
+            healthy=healthy,
+            verdict=verdict,
+            errors=errors,
+            packets=packets,
+            speed_bits_per_second=outputs.parse_speed(self._fresh(port, "speed")),
+            fec=outputs.parse_fec(self._fresh(port, "fec")),
+            optics=outputs.parse_optical(self._fresh(port, "optical")),
+        )

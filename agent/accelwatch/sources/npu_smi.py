@@ -1,0 +1,394 @@
+"""Huawei Ascend NPUs through `npu-smi`: one `npu-smi info` per poll, and the slow queries spread out.
+
+Never two calls at once: old manuals say that concurrent use is not supported (reference/ascend.md section 2), and
+each call asks every chip over PCIe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from accelwatch.clock import Clock
+from accelwatch.readings.health import Health
+from accelwatch.readings.identity import DeviceKey, Identity, Vendor, normalise_pci
+from accelwatch.readings.process import DeviceProcess
+from accelwatch.readings.sensors import Clock as DeviceClock
+from accelwatch.readings.sensors import Sensors
+from accelwatch.readings.snapshot import Device, Snapshot
+from accelwatch.sources import npu_smi_queries as queries
+from accelwatch.sources.base import Presence, SourceError
+from accelwatch.sources.commands import Runner, find_tool
+from accelwatch.sources.npu_smi_errors import explain, unsupported
+from accelwatch.sources.npu_smi_info import ChipRow, Info, parse_info
+
+INSTALLED = ("/usr/local/bin/npu-smi", "/usr/local/sbin/npu-smi")
+
+# Polls between two readings (design.md, Configuration).
+SIX, SIXTY = 6, 60
+# A slow value outlives its period by this much before it counts as not known any more.
+LIFETIME_PERIODS = 2.5
+# The slow queries of one poll, as a share of the interval: the source's quarter of the wall time.
+BUDGET_SHARE = 0.25
+# A person waits for `check`; what is not read by then stays unknown.
+EVERYTHING_SECONDS = 45.0
+# `-t hccs` is for A2 and A3; older chips have PCIe between cards, 950 has UB ports (hccn_tool).
+_HCCS_NAMES = ("910B1", "910B2", "910B3", "910B4", "Ascend910", "910_93", "910C")
+
+
+class Query(msgspec.Struct, frozen=True):
+    """One slow query; `chip` only where the query needs it."""
+
+    type: str
+    npu: int | None = None
+    chip: int | None = None
+    period: int = SIX  # polls
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The last good answer of a query, and when it came (monotonic seconds)."""
+
+    output: str
+    at: float
+
+
+class NpuSmi:
+    """See the module."""
+
+    name = "npu_smi"
+
+    def __init__(
+        self, *, command: str | None, timeout: float, interval: float, runner: Runner, clock: Clock
+    ) -> None:
+        self._configured = command
+        self._timeout = timeout
+        self._interval = interval
+        self._runner = runner
+        self._clock = clock
+        self._polls = 0
+        self._answers: dict[Query, Answer] = {}
+        self._asked: dict[Query, int] = {}  # the poll in which it was last asked
+        self._unsupported: dict[Query, int] = {}
+        self._chips: dict[tuple[int, int], ChipRow] = {}  # as last seen whole, for chips without a first line
+        self._info: Info | None = None
+
+    def presence(self) -> Presence:
+        """The tool is configured, on PATH, or where the driver installs it."""
+        return Presence.PRESENT if find_tool("npu-smi", self._configured, INSTALLED) else Presence.ABSENT
+
+    def poll(self, everything: bool = False) -> Snapshot:
+        """One table and a few slow queries; see `sources.base.Source`."""
+        started = self._clock.monotonic()
+        self._polls += 1
+        info = parse_info(self._run(["info"]))
+        rows, problems = self._named(info)
+        changed = {(row.npu_id, row.chip_id or 0) for row in rows} != set(self._chips)
+        self._info = info
+        self._chips = {(row.npu_id or 0, row.chip_id or 0): row for row in rows}
+        first = self._polls == 1 or everything
+        budget = EVERYTHING_SECONDS if everything else max(self._interval * BUDGET_SHARE, 0.0)
+        if changed:
+            problems += self._ask(Query("-m", period=SIXTY))
+        for number, query in enumerate(self._due(everything or first)):
+            if number and self._clock.monotonic() - started >= budget:
+                break
+            problems += self._ask(query)
+        devices = tuple(self._device(row, info) for row in rows)
+        return Snapshot(devices=devices, problems=tuple((*info.problems, *problems)))
+
+    def close(self) -> None:
+        """Nothing is held between polls."""
+
+    # --- asking
+
+    def _run(self, arguments: list[str]) -> str:
+        tool = find_tool("npu-smi", self._configured, INSTALLED)
+        if tool is None:
+            raise SourceError(
+                "npu-smi: not found on PATH nor in /usr/local; install the driver or set sources.npu_smi.command"
+            )
+        output = self._runner.run([tool, *arguments], self._timeout)
+        if output.status != 0:
+            command = " ".join(["npu-smi", *arguments])
+            raise _Failed(
+                explain(command, output.stdout + output.stderr, output.status), output.stdout, output.status
+            )
+        return output.stdout
+
+    def _ask(self, query: Query) -> list[str]:
+        """Runs a slow query and keeps its answer; gives the problem it had."""
+        self._asked[query] = self._polls
+        if query.npu is None:
+            arguments = ["info", query.type]
+        else:
+            arguments = ["info", "-t", query.type, "-i", str(query.npu)]
+            if query.chip is not None:
+                arguments += ["-c", str(query.chip)]
+        try:
+            output = self._run(arguments)
+        except _Failed as error:
+            if unsupported(error.sample or "", error.status):
+                self._unsupported[query] = self._polls
+                return []
+            return [str(error)]
+        except SourceError as error:
+            return [str(error)]
+        if unsupported(output, 0):
+            self._unsupported[query] = self._polls
+            return []
+        if not _answers(query, output):
+            return [f"{explain(' '.join(['npu-smi', *arguments]), output)}: {output.strip()[:100]!r}"]
+        self._unsupported.pop(query, None)
+        self._answers[query] = Answer(output, self._clock.monotonic())
+        return []
+
+    def _due(self, all_of_them: bool) -> Iterator[Query]:
+        """Slow queries in the order of need; spread so that each comes once in its period."""
+        candidates = list(self._queries())
+        for query in list(self._answers):
+            if query not in candidates:
+                del self._answers[query]
+        if all_of_them:
+            yield from candidates
+            return
+        for period in (SIX, SIXTY):
+            own = [query for query in candidates if query.period == period and not self._resting(query)]
+            own.sort(key=lambda query: self._asked.get(query, -1))
+            share = -(-len(own) // period)
+            yield from (q for q in own[:share] if self._polls - self._asked.get(q, -period) >= 1)
+
+    def _resting(self, query: Query) -> bool:
+        since = self._unsupported.get(query)
+        return since is not None and self._polls - since < SIXTY
+
+    def _queries(self) -> Iterator[Query]:
+        yield Query("-m", period=SIXTY)
+        npus = sorted({npu for npu, _ in self._chips})
+        yield from (Query("health", npu) for npu in npus)
+        yield from (Query("ecc", npu) for npu in npus)
+        for (npu, chip), row in sorted(self._chips.items()):
+            if row.name is not None and row.name.startswith(_HCCS_NAMES):
+                yield Query("hccs", npu, chip)
+        yield from (Query("board", npu, period=SIXTY) for npu in npus)
+        yield Query("-l", period=SIXTY)
+        yield from (Query("common", npu) for npu in npus)
+        yield from (Query("usages", npu) for npu in npus)
+        yield from (Query("memory", npu) for npu in npus)
+        yield from self._fallbacks()
+
+    def _fallbacks(self) -> Iterator[Query]:
+        """Queries for what the table and `common` did not tell."""
+        for (npu, chip), row in sorted(self._chips.items()):
+            if chip:
+                continue
+            common = self._block(Query("common", npu), chip)
+            if row.temperature_celsius is None and queries.number(common, "Temperature(C)") is None:
+                yield Query("temp", npu)
+            if row.power_watts is None and queries.number(common, "NPU Real-time Power(W)") is None:
+                yield Query("power", npu)
+            info = self._info
+            nameless = info is not None and any(
+                p.npu_id == npu and not p.process.name for p in info.processes
+            )
+            if info is not None and (not info.has_process_table or nameless):
+                yield Query("proc-mem", npu)
+
+    # --- joining
+
+    def _named(self, info: Info) -> tuple[list[ChipRow], list[str]]:
+        """Rows with an NPU id: one without a first line is the chip last seen at its address."""
+        rows: list[ChipRow] = []
+        problems: list[str] = []
+        for row in info.chips:
+            if row.npu_id is not None:
+                rows.append(row)
+                continue
+            known = next((old for old in self._chips.values() if _same(old, row)), None)
+            mapped = next((c for c in self._map() if row.phy_id is not None and c.phy_id == row.phy_id), None)
+            if known is not None:
+                rows.append(msgspec.structs.replace(row, npu_id=known.npu_id, name=known.name))
+            elif mapped is not None:
+                rows.append(msgspec.structs.replace(row, npu_id=mapped.npu_id))
+            elif (npu := _gap(info, row)) is not None:
+                rows.append(msgspec.structs.replace(row, npu_id=npu))
+            else:
+                problems.append(
+                    f"npu-smi info: the chip at {row.bus_id or '?'} cannot be told from the others; left out"
+                )
+        return rows, problems
+
+    def _map(self) -> list[queries.Chip]:
+        answer = self._answers.get(Query("-m", period=SIXTY))
+        return [] if answer is None else queries.parse_map(answer.output)
+
+    def _fresh(self, query: Query) -> str | None:
+        answer = self._answers.get(query)
+        if answer is None:
+            return None
+        age = self._clock.monotonic() - answer.at
+        return (
+            answer.output if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
+        )
+
+    def _block(self, query: Query, chip: int) -> queries.Block:
+        output = self._fresh(query)
+        return {} if output is None else queries.blocks(output).get(chip, {})
+
+    def _device(self, row: ChipRow, info: Info) -> Device:
+        npu, chip = row.npu_id or 0, row.chip_id or 0
+        key = DeviceKey(Vendor.ASCEND, f"npu{npu}/chip{chip}")
+        health = queries.parse_health(self._block(Query("health", npu), chip))
+        ecc = queries.parse_ecc(self._block(Query("ecc", npu), chip))
+        hccs = self._block(Query("hccs", npu, chip), chip) or self._block(Query("hccs", npu, chip), 0)
+        return Device(
+            identity=self._identity(key, row, info),
+            sensors=self._sensors(row),
+            health=Health(
+                level=row.level,
+                error_codes=None if health is None else health.codes,
+                error_texts=() if health is None else health.texts,
+            ),
+            ecc=None if ecc is None else ecc[0],
+            repairs=None if ecc is None else ecc[1],
+            links=queries.parse_hccs(hccs, key) or None,
+            processes=self._processes(row, info),
+        )
+
+    def _identity(self, key: DeviceKey, row: ChipRow, info: Info) -> Identity:
+        npu, chip = row.npu_id or 0, row.chip_id or 0
+        board = self._block(Query("board", npu, period=SIXTY), chip) or self._block(
+            Query("board", npu, period=SIXTY), 0
+        )
+        listed_output = self._fresh(Query("-l", period=SIXTY))
+        listed = {} if listed_output is None else queries.parse_list(listed_output).get(npu, {})
+        mapped = next((c for c in self._map() if c.npu_id == npu and c.chip_id == chip), None)
+        pci = row.bus_id or queries.text(board, "PCIe Bus Info")
+        return Identity(
+            key=key,
+            model=row.name,
+            serial=queries.text(board, "Serial Number") or queries.text(listed, "Serial Number"),
+            pci=_pci(pci),
+            driver=info.driver_version or queries.text(board, "Software Version"),
+            firmware=queries.text(board, "Firmware Version"),
+            library=info.tool_version,
+            npu_id=npu,
+            chip_id=row.chip_id,
+            phy_id=row.phy_id if row.phy_id is not None else (mapped.phy_id if mapped else None),
+            logic_id=mapped.logic_id if mapped and mapped.logic_id is not None else row.logic_id,
+        )
+
+    def _sensors(self, row: ChipRow) -> Sensors:
+        npu, chip = row.npu_id or 0, row.chip_id or 0
+        common = self._block(Query("common", npu), chip)
+        memory = self._block(Query("memory", npu), chip)
+        clocks = [
+            DeviceClock(domain, megahertz * 1e6)
+            for domain, megahertz in (
+                ("aicore", queries.number(common, "Aicore curFreq(MHZ)")),
+                ("memory", queries.number(memory, "HBM Clock Speed(MHz)")),
+            )
+            if megahertz is not None
+        ]
+        return Sensors(
+            power_watts=self._first(
+                row.power_watts, common, Query("power", npu), chip, "NPU Real-time Power(W)"
+            ),
+            temperature_celsius=self._first(
+                row.temperature_celsius,
+                common,
+                Query("temp", npu),
+                chip,
+                "Temperature(C)",
+                "NPU Temperature(C)",
+            ),
+            memory_temperature_celsius=queries.number(memory, "HBM Temperature(C)"),
+            utilization_ratio=row.utilization_ratio,
+            memory_used_bytes=row.memory_used_bytes,
+            memory_total_bytes=row.memory_total_bytes,
+            clocks=tuple(clocks),
+        )
+
+    def _first(
+        self, shown: float | None, common: queries.Block, query: Query, chip: int, *keys: str
+    ) -> float | None:
+        """The table's value, else `common`'s, else that of the query made for it."""
+        if shown is not None:
+            return shown
+        if chip:
+            return None  # die 1 prints `-` because power is the NPU's, told on die 0
+        value = queries.number(common, *keys)
+        return value if value is not None else queries.number(self._block(query, chip), *keys)
+
+    def _processes(self, row: ChipRow, info: Info) -> tuple[DeviceProcess, ...] | None:
+        npu, chip = row.npu_id or 0, row.chip_id or 0
+        own = tuple(p.process for p in info.processes if p.npu_id == npu and p.chip_id in (None, row.chip_id))
+        proc_mem = self._fresh(Query("proc-mem", npu))
+        if own:
+            named = {p.pid: p for p in (queries.parse_processes(proc_mem) or ())} if proc_mem else {}
+            return tuple(p if p.name or p.pid not in named else named[p.pid] for p in own)
+        if npu in info.idle_npus:
+            return ()
+        if info.has_process_table:
+            return None if info.problems else ()
+        return None if proc_mem is None or chip else queries.parse_processes(proc_mem)
+
+
+class _Failed(SourceError):
+    """A call that ended with a status."""
+
+    def __init__(self, message: str, sample: str, status: int) -> None:
+        super().__init__(message, sample)
+        self.status = status
+
+
+_NEEDED: dict[str, Callable[[str], object]] = {
+    "-m": queries.parse_map,
+    "-l": queries.parse_list,
+    "health": lambda output: any(queries.parse_health(block) for block in queries.blocks(output).values()),
+    "ecc": lambda output: any(queries.parse_ecc(block) for block in queries.blocks(output).values()),
+    "proc-mem": lambda output: queries.parse_processes(output) is not None,
+    "board": lambda output: any(
+        "PCIe Bus Info" in b or "Chip Name" in b for b in queries.blocks(output).values()
+    ),
+    "hccs": lambda output: any(
+        key.startswith(("hccs", "xlink")) for b in queries.blocks(output).values() for key in b
+    ),
+}
+
+
+def _answers(query: Query, output: str) -> bool:
+    """Whether the fields that the query is for are there: some failures end with status 0."""
+    needed = _NEEDED.get(
+        query.type, lambda text: any("(" in key for b in queries.blocks(text).values() for key in b)
+    )
+    return bool(needed(output))
+
+
+def _same(old: ChipRow, new: ChipRow) -> bool:
+    """The same chip by its address or physical id; chip ids alone are the same on every card."""
+    if new.phy_id is not None and old.phy_id is not None:
+        return new.phy_id == old.phy_id
+    return new.bus_id is not None and new.bus_id == old.bus_id
+
+
+def _gap(info: Info, row: ChipRow) -> int | None:
+    """The NPU id between its neighbours in the table, where exactly one fits."""
+    place = info.chips.index(row)
+    before = next((r.npu_id for r in reversed(info.chips[:place]) if r.npu_id is not None), None)
+    after = next((r.npu_id for r in info.chips[place + 1 :] if r.npu_id is not None), None)
+    if before is None or after is None:
+        return None
+    same_card = before == after or (row.chip_id or 0) > 0
+    if same_card:
+        return before
+    return before + 1 if after - before == 2 else None
+
+
+def _pci(address: str | None) -> str | None:
+    if address is None:
+        return None
+    try:
+        return normalise_pci(address)
+    except ValueError:
+        return None

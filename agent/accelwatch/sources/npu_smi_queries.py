@@ -1,0 +1,247 @@
+"""Reads the answers of `npu-smi info -t <type>`, `-m` and `-l` (reference/ascend.md section 2.2).
+
+An answer is lines of `<key> : <value>`, one block per chip where a card has several: the block ends with
+`Chip ID` in some queries and begins with it in others.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from accelwatch.readings.health import Level
+from accelwatch.readings.link import Link, LinkKind, LinkState
+from accelwatch.readings.identity import DeviceKey
+from accelwatch.readings.memory import EccCount, ErrorKind, Repairs
+from accelwatch.readings.process import DeviceProcess
+from accelwatch.sources.npu_smi_info import HEALTH_WORDS, MIB
+
+Block = dict[str, str]
+
+_LINE = re.compile(r"^\s*(.*?)\s*:\s?(.*?)\s*$")
+_CARD_KEYS = frozenset(("NPU ID", "Chip Count"))
+_ECC_COUNT = re.compile(
+    r"^(DDR|HBM) (Single|Double)[ -]Bit (Error Count|Aggregate Total Err Cnt)$", re.IGNORECASE
+)
+_BARE_ECC_COUNT = re.compile(r"^(Single|Double)[ -]Bit Error Count$", re.IGNORECASE)
+_ISOLATED = re.compile(r"^(?:DDR|HBM) (Single|Double)[ -]Bit Isolated Pages Count$", re.IGNORECASE)
+_NEXT_ISOLATED = re.compile(
+    r"^(?:DDR|HBM) (?:Single|Double)[ -]Bit Next-Isolated Pages Count$", re.IGNORECASE
+)
+_PROCESS = re.compile(r"Process id\s*:\s*(\d+)\s+Process name\s*:(.*?)\s*Process memory\(MB\)\s*:\s*(\d+)")
+_KINDS = {"single": ErrorKind.CORRECTED, "double": ErrorKind.UNCORRECTED}
+_HCCS_KEY = re.compile(r"^(?:hccs|xlink) ")
+
+
+def blocks(output: str) -> dict[int, Block]:
+    """The keys of each chip; a card with one chip, or a 950, has chip 0.
+
+    A key that comes again in the same block (an MCU's temperature after its chip's) does not overwrite the first.
+    Keys without a value beside them (`Error Information` goes on in lines with an empty key) are joined by `; `.
+    """
+    pairs = [(match[1], match[2]) for line in output.splitlines() if (match := _LINE.match(line))]
+    ids = [place for place, (key, _) in enumerate(pairs) if key == "Chip ID"]
+    if not ids:
+        return {0: _block(pairs)} if pairs else {}
+    begins = all(key in _CARD_KEYS for key, _ in pairs[: ids[0]])
+    edges = [*ids, len(pairs)] if begins else [-1, *ids]
+    result: dict[int, Block] = {}
+    for number, place in enumerate(ids):
+        value = pairs[place][1]
+        if value.isdigit():
+            start, end = (edges[number] + 1, edges[number + 1])
+            result.setdefault(int(value), _block(pairs[start:end]))
+    return result
+
+
+def _block(pairs: list[tuple[str, str]]) -> Block:
+    result: Block = {}
+    last = ""
+    for key, value in pairs:
+        if not key:
+            if last in result:
+                result[last] = f"{result[last]}; {value}"
+            continue
+        last = key
+        result.setdefault(key, value)
+    return result
+
+
+class Chip(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `npu-smi info -m`, without MCUs."""
+
+    npu_id: int
+    chip_id: int
+    logic_id: int | None
+    phy_id: int | None
+    name: str | None
+
+
+def parse_map(output: str) -> list[Chip]:
+    """`-m`: columns are at least two blanks apart, since a chip's name may hold one."""
+    lines = [re.split(r"\s{2,}|\t", line.strip()) for line in output.splitlines() if line.strip()]
+    header = next((line for line in lines if line[0] == "NPU ID"), None)
+    if header is None:
+        return []
+    result = []
+    for cells in lines[lines.index(header) + 1 :]:
+        row = dict(zip(header, cells, strict=False))
+        npu, chip = _integer(row.get("NPU ID")), _integer(row.get("Chip ID"))
+        name = row.get("Chip Name")
+        if npu is None or chip is None or (name or "").lower() == "mcu":
+            continue
+        result.append(
+            Chip(
+                npu_id=npu,
+                chip_id=chip,
+                logic_id=_integer(row.get("Chip Logic ID")),
+                phy_id=_integer(row.get("Chip Phy-ID")),
+                name=name,
+            )
+        )
+    return result
+
+
+def parse_list(output: str) -> dict[int, Block]:
+    """`-l`: the keys of each NPU by its id (`Product Name`, `Serial Number`, where the version has them)."""
+    result: dict[int, Block] = {}
+    current: Block | None = None
+    for line in output.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        if match[1] == "NPU ID":
+            current = result.setdefault(int(match[2]), {}) if match[2].isdigit() else None
+        elif current is not None:
+            current[match[1]] = match[2]
+    return result
+
+
+class HealthAnswer(msgspec.Struct, frozen=True):
+    """`-t health`: `codes` is () when the device says that there are none."""
+
+    level: Level | None
+    codes: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+def parse_health(block: Block) -> HealthAnswer | None:
+    """`None` when the fields it came for are not there."""
+    word = block.get("Health Status", block.get("Health"))
+    codes = block.get("Error Code")
+    if word is None or codes is None:
+        return None
+    found = (
+        ()
+        if codes in ("NA", "")
+        else tuple(code.upper().removeprefix("0X") for code in re.split(r"[\s,]+", codes))
+    )
+    text = block.get("Error Information", "NA")
+    texts = () if text in ("NA", "") else tuple(text.split("; "))
+    return HealthAnswer(HEALTH_WORDS.get(word.upper()), found, texts)
+
+
+def parse_ecc(block: Block) -> tuple[tuple[EccCount, ...], Repairs] | None:
+    """Counters since boot and of the whole life, and isolated pages; `None` when there is no counter."""
+    counts: list[EccCount] = []
+    isolated: dict[ErrorKind, int] = {}
+    pending: int | None = None
+    for key, text in block.items():
+        value = _integer(text)
+        if value is None:
+            continue
+        if match := _ECC_COUNT.match(key):
+            lifetime = not match[3].lower().startswith("error")
+            counts.append(
+                EccCount(
+                    memory=match[1].lower(), kind=_KINDS[match[2].lower()], count=value, lifetime=lifetime
+                )
+            )
+        elif match := _BARE_ECC_COUNT.match(key):
+            counts.append(EccCount(memory="ddr", kind=_KINDS[match[1].lower()], count=value))
+        elif match := _ISOLATED.match(key):
+            kind = _KINDS[match[1].lower()]
+            isolated[kind] = isolated.get(kind, 0) + value
+        elif _NEXT_ISOLATED.match(key):
+            pending = (pending or 0) + value
+    if not counts:
+        return None
+    repairs = Repairs(
+        rows_corrected=isolated.get(ErrorKind.CORRECTED),
+        rows_uncorrected=isolated.get(ErrorKind.UNCORRECTED),
+        pending=None if pending is None else pending > 0,
+    )
+    return tuple(counts), repairs
+
+
+def parse_hccs(block: Block, key: DeviceKey) -> tuple[Link, ...]:
+    """`-t hccs`: one link per column of its lists; () when there is no list."""
+    values = {_HCCS_KEY.sub("", name): value for name, value in block.items() if _HCCS_KEY.match(name)}
+    lists = {name: value.strip("[]").split() for name, value in values.items() if value.startswith("[")}
+    word = values.get("health status")
+    healthy = None if word not in ("OK", "NOK") else word == "OK"
+    lanes = lists.get("link lane list")
+    errors, retries = lists.get("error count", []), lists.get("retry count", [])
+    number = max((len(column) for column in lists.values()), default=0)
+    return tuple(
+        Link(
+            key=key,
+            link=f"hccs{i}",
+            kind=LinkKind.HCCS,
+            state=_hccs_state(lanes[i] if lanes and i < len(lanes) else None, healthy),
+            healthy=healthy,
+            verdict=word,
+            lanes_lost=lanes[i].count("0") if lanes and i < len(lanes) else None,
+            errors={
+                name: int(column[i])
+                for name, column in (("error", errors), ("retry", retries))
+                if i < len(column) and column[i].isdigit()
+            }
+            or None,
+            packets=_sum([lists.get(f"{way} packets", [])[i : i + 1] for way in ("tx", "rx")]),
+        )
+        for i in range(number)
+    )
+
+
+def _hccs_state(lanes: str | None, healthy: bool | None) -> LinkState:
+    if lanes and set(lanes) <= {"0", "1"}:
+        return LinkState.UP if "1" in lanes else LinkState.DOWN
+    return LinkState.UP if healthy else LinkState.UNKNOWN
+
+
+def parse_processes(output: str) -> tuple[DeviceProcess, ...] | None:
+    """`-t proc-mem`; `None` when it says neither processes nor that there are none."""
+    rows = tuple(
+        DeviceProcess(pid=int(pid), name=name.strip() or None, memory_bytes=int(memory) * MIB)
+        for pid, name, memory in _PROCESS.findall(output)
+    )
+    if rows:
+        return rows
+    return () if re.search(r"No process", output, re.IGNORECASE) else None
+
+
+def number(block: Block, *keys: str) -> float | None:
+    """The first of the keys that has a number; `NA`, `-` and `Failed` are none. Blanks before `(` do not count."""
+    plain = {key.replace(" (", "("): value for key, value in block.items()}
+    for key in keys:
+        try:
+            return float(plain.get(key, ""))
+        except ValueError:
+            continue
+    return None
+
+
+def text(block: Block, *keys: str) -> str | None:
+    """The first of the keys that says something."""
+    return next((block[key] for key in keys if block.get(key, "NA") not in ("NA", "", "-", "xxx")), None)
+
+
+def _integer(value: str | None) -> int | None:
+    return int(value) if value is not None and value.isdigit() else None
+
+
+def _sum(columns: list[list[str]]) -> int | None:
+    values = [int(value) for column in columns for value in column if value.isdigit()]
+    return sum(values) if values else None

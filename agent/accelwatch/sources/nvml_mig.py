@@ -1,0 +1,47 @@
+"""MIG devices of one GPU; ECC, power and links stay on the GPU itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from accelwatch.readings.identity import DeviceKey, Identity, Vendor
+from accelwatch.readings.sensors import Sensors
+from accelwatch.readings.snapshot import Device
+from accelwatch.sources.nvml_device import Gpu
+from accelwatch.sources.nvml_driver import Driver
+
+
+def mig_devices(driver: Driver, gpu: Gpu) -> list[Device]:
+    """Empty where MIG is off or unknown."""
+    mode = gpu.call("nvmlDeviceGetMigMode")
+    if mode is None or not mode[0]:
+        return []
+    devices = []
+    for number in range(gpu.call("nvmlDeviceGetMaxMigDeviceCount") or 0):
+        handle = driver.call(
+            gpu.ordinal, "nvmlDeviceGetMigDeviceHandleByIndex", gpu.handle, number, mark=str(number)
+        )
+        if handle is None:
+            continue
+        mig = Gpu(driver, gpu.ordinal, handle, gpu.identity)
+        instance, compute = mig.call("nvmlDeviceGetGpuInstanceId"), mig.call("nvmlDeviceGetComputeInstanceId")
+        if instance is None or compute is None:
+            continue
+        memory = mig.call("nvmlDeviceGetMemoryInfo", mark="mig")
+        identity = Identity(
+            key=DeviceKey(Vendor.NVIDIA, f"{gpu.identity.key.native}/{instance}/{compute}"),
+            model=mig.call("nvmlDeviceGetName"),
+            uuid=mig.call("nvmlDeviceGetUUID"),
+            pci=gpu.identity.pci,
+            driver=gpu.identity.driver,
+            parent=gpu.identity.key,
+        )
+        mig = Gpu(driver, gpu.ordinal, handle, identity)
+        sensors = Sensors(
+            memory_used_bytes=None if memory is None else memory.used,
+            memory_total_bytes=None if memory is None else memory.total,
+        )
+        devices.append(
+            Device(identity=msgspec.structs.replace(identity), sensors=sensors, processes=mig.processes())
+        )
+    return devices

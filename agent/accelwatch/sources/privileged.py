@@ -1,0 +1,86 @@
+"""Reads that need privileges, behind one protocol: they may move into a root helper without network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from accelwatch.sources.commands import Output, Runner
+
+# The only variables of a training process that are ever read: which run, rank and devices it has.
+ENVIRONMENT_ALLOWED = frozenset((
+    "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID", "SLURM_NTASKS",
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT",
+    "RANK_ID", "RANK_SIZE", "DEVICE_ID", "ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "HCCL_EXEC_TIMEOUT",
+    "HCCL_CONNECT_TIMEOUT", "MINDX_TASK_ID", "VC_TASK_INDEX", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
+))  # fmt: skip
+
+
+class PrivilegedReads(Protocol):
+    """What the agent may ask of the privileged side; nothing else."""
+
+    def open_kernel_log(self, path: Path) -> int:
+        """A non-blocking descriptor of the kernel log. Raises `OSError`."""
+        ...
+
+    def open_files(self, proc: Path, pid: int) -> list[str]:
+        """Targets of the process's open descriptors. Raises `OSError`."""
+        ...
+
+    def environment(self, proc: Path, pid: int) -> dict[str, str]:
+        """The allow-listed variables of the process, no other. Raises `OSError`."""
+        ...
+
+    def hccn_tool(self, argv: Sequence[str], timeout: float) -> Output:
+        """Runs hccn_tool. Raises `SourceError`."""
+        ...
+
+
+class LocalReads:
+    """In the agent's own process, with the agent's own privileges."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def open_kernel_log(self, path: Path) -> int:
+        """See the protocol. A FIFO is opened for both ways, so that it does not end with its writer."""
+        fifo = path.is_fifo()
+        return os.open(path, (os.O_RDWR if fifo else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def open_files(self, proc: Path, pid: int) -> list[str]:
+        """See the protocol."""
+        targets = []
+        with os.scandir(proc / str(pid) / "fd") as entries:
+            for entry in entries:
+                try:
+                    targets.append(os.readlink(entry.path))
+                except OSError:
+                    continue  # closed meanwhile
+        return targets
+
+    def environment(self, proc: Path, pid: int) -> dict[str, str]:
+        """See the protocol."""
+        raw = (proc / str(pid) / "environ").read_bytes()
+        pairs = (entry.partition(b"=") for entry in raw.split(b"\0"))
+        return {
+            name.decode(): value.decode(errors="replace")
+            for name, _, value in pairs
+            if name.decode(errors="replace") in ENVIRONMENT_ALLOWED
+        }
+
+    def hccn_tool(self, argv: Sequence[str], timeout: float) -> Output:
+        """See the protocol."""
+        return self._runner.run(argv, timeout)
+
+
+class HccnRunner:
+    """A `Runner` that takes its calls through the privileged side."""
+
+    def __init__(self, reads: PrivilegedReads) -> None:
+        self._reads = reads
+
+    def run(self, argv: Sequence[str], timeout: float) -> Output:
+        """See `Runner.run`."""
+        return self._reads.hccn_tool(argv, timeout)

@@ -1,0 +1,93 @@
+"""RDMA ports of the host (InfiniBand and RoCE) in sysfs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from accelwatch.readings.link import Link, LinkKind, LinkState
+from accelwatch.readings.snapshot import Snapshot
+from accelwatch.sources.base import Presence, SourceError
+
+_RATE = re.compile(r"^(\d+(?:\.\d+)?) Gb/sec")
+_STATES = {"ACTIVE": LinkState.UP, "DOWN": LinkState.DOWN, "INIT": LinkState.DOWN, "ARMED": LinkState.DOWN}
+
+# Counters of the port that count something wrong; absent ones are left out. link_downed stands apart.
+ERROR_COUNTERS = (
+    "symbol_error", "link_error_recovery", "port_rcv_errors", "port_rcv_remote_physical_errors",
+    "port_rcv_switch_relay_errors", "port_xmit_discards", "local_link_integrity_errors",
+    "excessive_buffer_overrun_errors", "VL15_dropped",
+)  # fmt: skip
+HW_ERROR_COUNTERS = (
+    "out_of_sequence", "packet_seq_err", "local_ack_timeout_err", "rnr_nak_retry_err", "implied_nak_seq_err",
+    "req_cqe_error", "resp_cqe_error", "rx_icrc_encapsulated", "roce_adp_retrans_to",
+)  # fmt: skip
+
+
+class Rdma:
+    """See the module."""
+
+    name = "rdma"
+
+    def __init__(self, *, sysfs: Path) -> None:
+        self._sysfs = sysfs
+
+    def presence(self) -> Presence:
+        """A host without RDMA devices is not unhealthy: the source is off there."""
+        return Presence.PRESENT if self._sysfs.is_dir() and any(self._sysfs.iterdir()) else Presence.ABSENT
+
+    def poll(self, everything: bool = False) -> Snapshot:  # noqa: ARG002 - the protocol's
+        """Every port; see `sources.base.Source`."""
+        links: list[Link] = []
+        problems: list[str] = []
+        try:
+            ports = sorted(self._sysfs.glob("*/ports/*"))
+        except OSError as error:
+            raise SourceError(f"{self._sysfs}: cannot be read: {error.strerror}") from error
+        for port in ports:
+            try:
+                links.append(_port(port))
+            except OSError as error:
+                problems.append(f"{port}: cannot be read: {error.strerror}")
+        if problems and not links:
+            raise SourceError(problems[0])
+        return Snapshot(links=tuple(links), problems=tuple(problems))
+
+    def close(self) -> None:
+        """Nothing is held between polls."""
+
+
+def _port(port: Path) -> Link:
+    state = (port / "state").read_text().partition(":")[2].strip()
+    layer = (port / "link_layer").read_text().strip()
+    rate = _RATE.match(_text(port / "rate"))
+    counters = port / "counters"
+    errors = {name: count for name in ERROR_COUNTERS if (count := _count(counters / name)) is not None}
+    errors |= {
+        name: count for name in HW_ERROR_COUNTERS if (count := _count(port / "hw_counters" / name)) is not None
+    }
+    packets = [_count(counters / name) for name in ("port_xmit_packets", "port_rcv_packets")]
+    known = [count for count in packets if count is not None]
+    return Link(
+        key=None,
+        link=f"{port.parent.parent.name}/{port.name}",
+        kind=LinkKind.ROCE if layer == "Ethernet" else LinkKind.IB,
+        state=_STATES.get(state, LinkState.UNKNOWN),
+        speed_bits_per_second=float(rate[1]) * 1e9 if rate else None,
+        verdict=_text(port / "phys_state").partition(":")[2].strip() or None,
+        drops=_count(counters / "link_downed"),
+        errors=errors or None,
+        packets=sum(known) if known else None,
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _count(path: Path) -> int | None:
+    text = _text(path)
+    return int(text) if text.isdigit() else None

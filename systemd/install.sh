@@ -1,0 +1,79 @@
+#!/bin/sh
+# Installs accelwatch on this node, or takes it away. Idempotent. Run as root from the source directory.
+#
+#   systemd/install.sh               venv under /opt/accelwatch, user accelwatch, unit enabled and started
+#   systemd/install.sh --no-start    the same without starting it
+#   systemd/install.sh --uninstall   everything away but /etc/accelwatch and /var/lib/accelwatch
+#   systemd/install.sh --uninstall --purge    those too
+set -eu
+
+PREFIX=/opt/accelwatch
+CONFIG=/etc/accelwatch
+STATE=/var/lib/accelwatch
+UNIT=/etc/systemd/system/accelwatch.service
+PYTHON=${PYTHON:-python3}
+source=$(cd "$(dirname "$0")/.." && pwd)
+
+start=yes
+uninstall=""
+purge=""
+for option in "$@"; do
+    case $option in
+        --no-start) start="" ;;
+        --uninstall) uninstall=yes ;;
+        --purge) purge=yes ;;
+        *) echo "unknown option $option; see the head of $0" >&2; exit 2 ;;
+    esac
+done
+[ "$(id -u)" -eq 0 ] || { echo "run as root" >&2; exit 1; }
+
+running() { [ -d /run/systemd/system ]; }
+
+if [ -n "$uninstall" ]; then
+    if running; then systemctl disable --now accelwatch.service 2>/dev/null || true; fi
+    rm -rf "$UNIT" "$UNIT.d" /etc/systemd/system/multi-user.target.wants/accelwatch.service "$PREFIX"
+    rm -f /usr/local/bin/accelwatch
+    if running; then systemctl daemon-reload; fi
+    if [ -n "$purge" ]; then rm -rf "$CONFIG" "$STATE"; fi
+    if id accelwatch >/dev/null 2>&1; then userdel accelwatch; fi
+    if getent group accelwatch >/dev/null 2>&1; then groupdel accelwatch; fi
+    echo "accelwatch is gone$([ -n "$purge" ] || echo "; $CONFIG and $STATE are kept")"
+    exit 0
+fi
+
+"$PYTHON" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    echo "needs Python 3.11 or later with venv (Debian, Ubuntu: apt-get install python3-venv); PYTHON=... names another" >&2
+    exit 1
+}
+getent group accelwatch >/dev/null || groupadd --system accelwatch
+id accelwatch >/dev/null 2>&1 ||
+    useradd --system --gid accelwatch --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin accelwatch
+
+# Groups that own the kernel log and the device nodes on this host; absent ones are left out.
+groups="adm"
+for device in /dev/nvidia0 /dev/nvidiactl /dev/davinci0 /dev/davinci_manager; do
+    [ -e "$device" ] || continue
+    group=$(stat -c %G "$device")
+    case " $groups root UNKNOWN " in *" $group "*) ;; *) groups="$groups $group" ;; esac
+done
+for group in HwHiAiUser video render; do
+    getent group "$group" >/dev/null || continue
+    case " $groups " in *" $group "*) ;; *) groups="$groups $group" ;; esac
+done
+
+mkdir -p "$PREFIX" "$CONFIG" "$UNIT.d"
+[ -x "$PREFIX/venv/bin/python" ] || "$PYTHON" -m venv "$PREFIX/venv"
+"$PREFIX/venv/bin/pip" install --quiet --disable-pip-version-check -c "$source/constraints.txt" --upgrade "$source"
+cp "$source/README.md" "$PREFIX/README.md"
+ln -sf "$PREFIX/venv/bin/accelwatch" /usr/local/bin/accelwatch
+[ -e "$CONFIG/accelwatch.yml" ] || install -m 0644 "$source/systemd/accelwatch.yml" "$CONFIG/accelwatch.yml"
+install -m 0644 "$source/systemd/accelwatch.service" "$UNIT"
+printf '[Service]\nSupplementaryGroups=%s\n' "$groups" > "$UNIT.d/groups.conf"
+"$PREFIX/venv/bin/accelwatch" config check "$CONFIG/accelwatch.yml"
+
+if running; then
+    systemctl daemon-reload
+    systemctl enable --quiet accelwatch.service
+    if [ -n "$start" ]; then systemctl restart accelwatch.service; fi
+fi
+echo "accelwatch is installed; on this node type: accelwatch check"
