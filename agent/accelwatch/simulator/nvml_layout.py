@@ -1,0 +1,113 @@
+"""The memory that a simulated node shares with its libnvidia-ml.so.1: one definition for Python and C."""
+
+from __future__ import annotations
+
+import ctypes
+
+DEVICES, LINKS, PROCESSES, OVERRIDES = 64, 18, 16, 24
+NO_VALUE = 0xFFFFFFFF  # the device does not report it: NVML_ERROR_NOT_SUPPORTED
+
+
+class Override(ctypes.Structure):
+    """How a call misbehaves; `symbol` "*" means all of them."""
+
+    _fields_ = (("symbol", ctypes.c_char * 56), ("result", ctypes.c_int32), ("block", ctypes.c_uint32))
+
+
+class ProcessEntry(ctypes.Structure):
+    """A compute process."""
+
+    _fields_ = (("pid", ctypes.c_uint32), ("padding", ctypes.c_uint32), ("memory", ctypes.c_uint64), ("name", ctypes.c_char * 64))
+
+
+class DeviceEntry(ctypes.Structure):
+    """A GPU."""
+
+    _fields_ = (
+        ("name", ctypes.c_char * 64),
+        ("uuid", ctypes.c_char * 64),
+        ("serial", ctypes.c_char * 32),
+        ("bus_id", ctypes.c_char * 32),
+        ("vbios", ctypes.c_char * 32),
+        ("present", ctypes.c_uint32),
+        ("status", ctypes.c_int32),
+        ("power_milliwatts", ctypes.c_uint32),
+        ("power_limit_milliwatts", ctypes.c_uint32),
+        ("energy_millijoules", ctypes.c_uint64),
+        ("temperature", ctypes.c_uint32),
+        ("memory_temperature", ctypes.c_uint32),
+        ("utilization", ctypes.c_uint32),
+        ("recovery_action", ctypes.c_uint32),
+        ("memory_total", ctypes.c_uint64),
+        ("memory_used", ctypes.c_uint64),
+        ("clocks", ctypes.c_uint32 * 4),
+        ("throttle", ctypes.c_uint64),
+        ("ecc", ctypes.c_uint64 * 8),  # [error][counter][dram, sram]
+        ("remapped", ctypes.c_uint32 * 4),
+        ("sram_threshold", ctypes.c_uint32),
+        ("link_count", ctypes.c_uint32),
+        ("link_state", ctypes.c_uint32 * LINKS),
+        ("link_errors", ctypes.c_uint64 * (LINKS * 4)),
+        ("nvlink5", ctypes.c_uint32),
+        ("pcie_generation", ctypes.c_uint32),
+        ("pcie_generation_max", ctypes.c_uint32),
+        ("pcie_width", ctypes.c_uint32),
+        ("pcie_width_max", ctypes.c_uint32),
+        ("pcie_replays", ctypes.c_uint32),
+        ("fabric_state", ctypes.c_uint32),
+        ("fabric_status", ctypes.c_uint32),
+        ("fabric_health", ctypes.c_uint32),
+        ("process_count", ctypes.c_uint32),
+        ("processes", ProcessEntry * PROCESSES),
+        ("override_count", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+        ("overrides", Override * OVERRIDES),
+    )
+
+
+class NodeEntry(ctypes.Structure):
+    """The node's driver and its GPUs."""
+
+    _fields_ = (
+        ("magic", ctypes.c_uint32),
+        ("init_result", ctypes.c_int32),
+        ("driver", ctypes.c_char * 32),
+        ("nvml", ctypes.c_char * 32),
+        ("device_count", ctypes.c_uint32),
+        ("override_count", ctypes.c_uint32),
+        ("overrides", Override * OVERRIDES),
+        ("devices", DeviceEntry * DEVICES),
+    )
+
+
+MAGIC = 0x41574C32
+
+_C_TYPES = {
+    ctypes.c_uint32: "uint32_t",
+    ctypes.c_int32: "int32_t",
+    ctypes.c_uint64: "uint64_t",
+    ctypes.c_char: "char",
+    Override: "struct Override",
+    ProcessEntry: "struct ProcessEntry",
+    DeviceEntry: "struct DeviceEntry",
+}
+
+
+def header() -> str:
+    """The same in C."""
+    lines = [
+        "/* Made from nvml_layout.py. */",
+        "#include <stdint.h>",
+        f"#define STATE_MAGIC 0x{MAGIC:x}u",
+        f"#define NO_VALUE 0x{NO_VALUE:x}u",
+        f"#define LINKS {LINKS}",
+    ]
+    for structure in (Override, ProcessEntry, DeviceEntry, NodeEntry):
+        lines.append(f"struct {structure.__name__} {{")
+        for name, kind in ((field[0], field[1]) for field in structure._fields_):
+            length = getattr(kind, "_length_", None)
+            element = getattr(kind, "_type_", None) if length is not None else kind
+            lines.append(f"    {_C_TYPES[element]} {name}{'' if length is None else f'[{length}]'};")
+        lines.append("};")
+        lines.append(f"_Static_assert(sizeof(struct {structure.__name__}) == {ctypes.sizeof(structure)}, \"layout\");")
+    return "\n".join(lines) + "\n"

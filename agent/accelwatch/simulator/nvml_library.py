@@ -1,0 +1,132 @@
+"""Compiles the simulated libnvidia-ml.so.1 when it is first needed, and writes the state that it shows."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import mmap
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from accelwatch.simulator import nvml_layout as layout
+from accelwatch.simulator.state import Node, NvidiaDevice
+
+SOURCE = Path(__file__).parent / "libnvml" / "nvml.c"
+LIBRARY, STATE = "libnvidia-ml.so.1", "state.bin"
+MIB = 1 << 20
+
+
+class CompilerMissing(Exception):
+    """No C compiler, or one that fails; the message says what to install."""
+
+
+def install(directory: Path) -> Path:
+    """Puts the library into a node's directory; gives its path. Raises `CompilerMissing`."""
+    target = directory / LIBRARY
+    shutil.copyfile(_compiled(), target)
+    return target
+
+
+def _compiled() -> Path:
+    source = SOURCE.read_bytes()
+    header = layout.header().encode()
+    digest = hashlib.sha256(source + header).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "accelwatch"
+    result = cache / f"libnvml-{digest}.so"
+    if result.exists():
+        return result
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise CompilerMissing("no C compiler for the simulated NVML: on Debian and Ubuntu apt-get install gcc libc6-dev")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        Path(scratch, "layout.h").write_bytes(header)
+        made = Path(scratch, LIBRARY)
+        command = [compiler, "-shared", "-fPIC", "-O2", "-fvisibility=hidden", f"-Wl,-soname,{LIBRARY}", f"-I{scratch}"]
+        done = subprocess.run([*command, "-o", str(made), str(SOURCE), "-ldl"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CompilerMissing(f"{compiler} cannot compile the simulated NVML: {done.stderr.strip()[:500]}")
+        made.replace(result)
+    return result
+
+
+class StateFile:
+    """The memory that the library of one node reads."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / STATE
+        size = ctypes.sizeof(layout.NodeEntry)
+        with path.open("wb") as file:
+            file.truncate(size)
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), size)
+        self._entry = layout.NodeEntry.from_buffer(self._memory)
+
+    def write(self, node: Node) -> None:
+        """Shows the node's present state."""
+        entry = self._entry
+        entry.init_result = node.init_result
+        entry.driver, entry.nvml = node.driver.encode(), node.tool.encode()
+        entry.device_count = len(node.nvidia)
+        _overrides(entry, {symbol: (0, 1) for symbol in node.blocked_library_calls})
+        for place, device in enumerate(node.nvidia):
+            _fill(entry.devices[place], device, node.family == "blackwell")
+        entry.magic = layout.MAGIC
+
+
+def _overrides(entry: layout.NodeEntry | layout.DeviceEntry, wanted: dict[str, tuple[int, int]]) -> None:
+    for place, (symbol, (result, block)) in enumerate(list(wanted.items())[: layout.OVERRIDES]):
+        entry.overrides[place] = layout.Override(symbol.encode(), result, block)
+    entry.override_count = min(len(wanted), layout.OVERRIDES)
+
+
+def _fill(entry: layout.DeviceEntry, device: NvidiaDevice, blackwell: bool) -> None:
+    entry.name, entry.uuid = device.model.encode(), device.uuid.encode()
+    entry.serial, entry.vbios = (device.serial or "").encode(), (device.firmware or "").encode()
+    entry.bus_id = f"0000{device.pci}".upper().encode()
+    entry.present, entry.status = int(device.present), device.status
+    entry.power_milliwatts = _scaled(device.power_watts, 1000)
+    entry.power_limit_milliwatts = _scaled(device.power_limit_watts, 1000)
+    entry.energy_millijoules = device.energy_millijoules
+    entry.temperature = _scaled(device.temperature_celsius)
+    entry.memory_temperature = _scaled(device.memory_temperature_celsius)
+    entry.utilization = _scaled(device.utilization_percent)
+    entry.recovery_action = device.recovery_action
+    entry.memory_total, entry.memory_used = device.memory_total_mib * MIB, device.memory_used_mib * MIB
+    for place, domain in enumerate(("graphics", "sm", "memory", "video")):
+        entry.clocks[place] = device.clocks_mhz.get(domain, layout.NO_VALUE)
+    entry.throttle = device.throttle_bits
+    for error, kind in enumerate(("corrected", "uncorrected")):
+        for counter, counts in enumerate((device.ecc_volatile, device.ecc_aggregate)):
+            for place, memory in enumerate(("hbm", "sram")):
+                entry.ecc[(error * 2 + counter) * 2 + place] = counts.get(f"{memory}_{kind}", 0)
+    rows = (device.rows_corrected, device.rows_uncorrected, int(device.rows_pending), int(device.rows_failed))
+    for place, value in enumerate(rows):
+        entry.remapped[place] = value
+    entry.sram_threshold = int(device.sram_threshold_exceeded)
+    entry.nvlink5 = int(blackwell)
+    entry.link_count = len(device.links)
+    names = ("buffer_overrun", "rx_errors", "local_integrity", "recovery_failed") if blackwell else (
+        "replay", "recovery", "crc_flit", "crc_data"
+    )  # fmt: skip
+    for link in device.links:
+        entry.link_state[link.number] = int(link.up)
+        for place, name in enumerate(names):
+            entry.link_errors[link.number * 4 + place] = link.errors.get(name, 0)
+    for name in ("pcie_generation", "pcie_generation_max", "pcie_width", "pcie_width_max", "pcie_replays"):
+        setattr(entry, name, getattr(device, name))
+    entry.fabric_state, entry.fabric_status = device.fabric_state, device.fabric_status
+    entry.fabric_health = device.fabric_health_mask
+    for place, process in enumerate(device.processes[: layout.PROCESSES]):
+        entry.processes[place] = layout.ProcessEntry(process.pid, 0, process.memory_bytes, process.name.encode())
+    entry.process_count = min(len(device.processes), layout.PROCESSES)
+    _overrides(
+        entry, {s: (r, 0) for s, r in device.call_results.items()} | {s: (0, 1) for s in device.blocked_calls}
+    )
+
+
+def _scaled(value: float | None, factor: float = 1) -> int:
+    return layout.NO_VALUE if value is None else round(value * factor)
