@@ -41,6 +41,10 @@ _LIBRARY_DIRECTORIES = (
 )  # fmt: skip
 
 
+class _DeviceBlamed(SourceTimeout):
+    """A call on one device blocked, or killed, the worker."""
+
+
 class Nvml:
     """See the module."""
 
@@ -92,7 +96,13 @@ class Nvml:
         self._end_quarantines(now)
         self._look_for_lost(now)
         full = everything or self._worker is None or self._polls % FULL_PERIOD == 0
-        answer = self._ask("full" if full else "fast")
+        problems: tuple[str, ...] = ()
+        try:
+            answer = self._ask("full" if full else "fast")
+        except _DeviceBlamed as blamed:
+            # Once more without the device that blocked: the others' values must not wait for the next poll.
+            full, problems = True, (str(blamed),)
+            answer = self._ask("full")
         if answer.error is not None:
             self._fail(f"NVML: {answer.error}")
         self._polls = self._polls + 1 if not full else 1
@@ -103,7 +113,7 @@ class Nvml:
             for ordinal, identity in self._ordinals.items()
             if ordinal in self._quarantine
         )
-        return Snapshot(devices=(*self._devices.values(), *blocked))
+        return Snapshot(devices=(*self._devices.values(), *blocked), problems=problems)
 
     def release(self, seconds: float) -> None:
         """Shuts NVML down and holds nothing of it for that long, for a reset or an upgrade."""
