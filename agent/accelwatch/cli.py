@@ -24,6 +24,7 @@ COMMANDS = {
     "metrics": ("commands.metrics", "poll once and print the metrics page"),
     "config": ("commands.config", "`config check FILE`: say what is wrong in a configuration, and where"),
     "release": ("commands.release", "let the running agent drop NVML for a GPU reset or driver upgrade"),
+    "run": ("commands.run", "the main job end to end: on this host's accelerators, else on a simulated cluster"),
     "simulate": ("simulator.commands", "simulated hardware behind the real interfaces"),
 }
 

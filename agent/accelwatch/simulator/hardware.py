@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from accelwatch.simulator.scenario import FaultSpec, Scenario
 from accelwatch.simulator.world import World, active, context
 
 TICK_SECONDS = 0.2
+FIRST_PORT = 19817
 CONTROL_SOCKET = "simulator.sock"
 
 
 class Hardware:
     """All nodes of a scenario below one directory: `<directory>/<node>/` is a node's host."""
 
-    def __init__(self, scenario: Scenario, directory: Path, clock: Clock, first_port: int = 19817) -> None:
-        """Writes every node's tools, libraries and an agent configuration. Raises `CompilerMissing`."""
+    def __init__(self, scenario: Scenario, directory: Path, clock: Clock, ports: Sequence[int] | None = None) -> None:
+        """Writes every node's tools, libraries and an agent configuration; `ports` of the agents in the order of
+        nodes, else from 19817 on. Raises `CompilerMissing`.
+        """
         self._scenario = scenario
         self._clock = clock
         self._began = clock.monotonic()
@@ -47,7 +51,7 @@ class Hardware:
                 self._states[spec.name] = nvml_library.StateFile(home)
             else:
                 tools.install(home)
-            self._hosts[spec.name] = HostFiles(home, spec, first_port + number)
+            self._hosts[spec.name] = HostFiles(home, spec, ports[number] if ports else FIRST_PORT + number)
         self._control = ControlListener(directory / CONTROL_SOCKET, self._answer)
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
 

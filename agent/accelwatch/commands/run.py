@@ -1,0 +1,43 @@
+"""`accelwatch run`: what `make run` calls."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from accelwatch import config
+from accelwatch.commands import agent
+from accelwatch.config import ConfigError
+from accelwatch.simulator import commands as simulate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Its options."""
+    parser.add_argument("--simulated", action="store_true", help="a simulated cluster even on a host with accelerators")
+    parser.add_argument("--for", dest="duration", help="end the simulated cluster after so long, such as 2m")
+
+
+def run(options: argparse.Namespace) -> int:
+    """With accelerators the agent on them, its state below .run; without, a simulated cluster."""
+    state = Path(".run").resolve()
+    if not options.simulated and _has_accelerators():
+        state.mkdir(exist_ok=True)
+        path = state / "accelwatch.yml"
+        path.write_text(f'listen: "127.0.0.1:9817"\nstate_dir: {state / "state"}\n')
+        try:
+            loaded = config.load(path)
+        except ConfigError as error:
+            print(f"accelwatch run: {error}", file=sys.stderr)
+            return 3
+        print(f"accelerators found: the agent runs on them; look at http://{loaded.listen}/ (Ctrl-C ends it)", flush=True)
+        options.config, options.verbose = str(path), False
+        return agent.run(options)
+    options.action, options.scenario, options.dir = "cluster", "two-vendors", str(state)
+    return simulate.run(options)
+
+
+def _has_accelerators() -> bool:
+    """A driver's device node for at least one accelerator."""
+    names = {path.name for path in Path("/dev").glob("nvidia[0-9]*")} | {path.name for path in Path("/dev").glob("davinci[0-9]*")}
+    return bool(names)
