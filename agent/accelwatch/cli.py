@@ -24,7 +24,10 @@ COMMANDS = {
     "metrics": ("commands.metrics", "poll once and print the metrics page"),
     "config": ("commands.config", "`config check FILE`: say what is wrong in a configuration, and where"),
     "release": ("commands.release", "let the running agent drop NVML for a GPU reset or driver upgrade"),
-    "run": ("commands.run", "the main job end to end: on this host's accelerators, else on a simulated cluster"),
+    "run": (
+        "commands.run",
+        "the main job end to end: on this host's accelerators, else on a simulated cluster",
+    ),
     "simulate": ("simulator.commands", "simulated hardware behind the real interfaces"),
 }
 
@@ -49,9 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     named = next((argument for argument in arguments if argument in COMMANDS), None)
     for name, (module, help_) in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
-        subparser.add_argument(
-            "--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file"
-        )
+        subparser.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help="configuration file")
         if name == named:
             importlib.import_module(f"accelwatch.{module}").add_arguments(subparser)
     options = parser.parse_args(arguments)

@@ -123,7 +123,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The whole file. `node` is filled with the host name where it is not given."""
 
     node: str | None = None
-    listen: str = "0.0.0.0:9817"  # noqa: S104 - an exporter is scraped from elsewhere; the contract's default
+    listen: str = "0.0.0.0:9817"
     web_config: str | None = None
     state_dir: str = "/var/lib/accelwatch"
     sources: Sources = Sources()
@@ -164,9 +164,7 @@ def load(path: Path | None) -> Config:
 def parse(text: str, name: str) -> Config:
     """Checks the text of a file called `name`. Raises `ConfigError`."""
     try:
-        root = yaml.compose(
-            text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader
-        )
+        root = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark is not None else name
@@ -191,13 +189,11 @@ def seconds(value: object) -> float:
     elif isinstance(value, str) and (match := _DURATION.match(value.strip())):
         result = float(match[1]) * _UNIT_SECONDS[match[2]]
     if result is None or not 0.05 <= result <= 7 * 86400:
-        raise ValueError(
-            f"Expected a duration from 50ms to 7d such as `500ms`, `5s`, `2m`, `24h`, got `{value}`"
-        )
+        raise ValueError(f"Expected a duration from 50ms to 7d such as `500ms`, `5s`, `2m`, `24h`, got `{value}`")
     return result
 
 
-def _plain(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> Any:  # noqa: ANN401 - YAML is anything
+def _plain(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> Any:
     """The node's value, with the line of each key noted under its path (`$.sources.nvml.interval`)."""
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
@@ -207,21 +203,19 @@ def _plain(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> Any:
             inner = f"{path}.{key}"
             line = key_node.start_mark.line + 1
             if key in result:
-                raise ConfigError(
-                    f"{name}:{line}: {_dotted(inner)}: given twice (first in line {lines[inner]})"
-                )
+                raise ConfigError(f"{name}:{line}: {_dotted(inner)}: given twice (first in line {lines[inner]})")
             lines[inner] = line
             result[key] = _plain(value_node, inner, lines, name)
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, f"{path}[{number}]", lines, name) for number, item in enumerate(node.value)]
     try:
-        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.SafeLoader("").construct_object(node)
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}:{node.start_mark.line + 1}: {_dotted(path)}: {error}") from error
 
 
-def _decode(wanted: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook signature
+def _decode(wanted: type, value: Any) -> Any:
     if wanted is not Duration:
         raise NotImplementedError(wanted)
     return Duration(seconds(value))

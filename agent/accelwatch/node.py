@@ -98,16 +98,12 @@ class Node:
     def ascend_devices(self) -> list[AscendDevice]:
         """The NPUs that hccn_tool can be asked about."""
         with self._lock:
-            rows = [
-                row for row in self._inventory.rows() if row.identity.key.vendor is Vendor.ASCEND and row.up
-            ]
+            rows = [row for row in self._inventory.rows() if row.identity.key.vendor is Vendor.ASCEND and row.up]
         result = []
         for row in rows:
             identity = row.identity
             is_950 = (identity.model or "").startswith("Ascend950")
-            candidates = (
-                (identity.logic_id, identity.phy_id) if is_950 else (identity.phy_id, identity.logic_id)
-            )
+            candidates = (identity.logic_id, identity.phy_id) if is_950 else (identity.phy_id, identity.logic_id)
             number = next((n for n in (*candidates, identity.npu_id) if n is not None), None)
             if number is not None:
                 result.append(AscendDevice(identity.key, number, is_950))
@@ -155,8 +151,7 @@ class Node:
                 for label, total in sorted(self._counters.of(owner, "ecc_errors").items())
             ),
             rows_remapped=tuple(
-                (ErrorKind(label), total)
-                for label, total in sorted(self._counters.of(owner, "rows_remapped").items())
+                (ErrorKind(label), total) for label, total in sorted(self._counters.of(owner, "rows_remapped").items())
             ),
         )
 
@@ -217,9 +212,7 @@ class Node:
         elif link.ups is not None:
             # Older hccn_tool counts only the times it came up (reference/ascend.md section 3): each but the first
             # follows a drop, and a port that is down now has dropped once more.
-            self._counters.follow(
-                owner, "link_drops", label, max(0, link.ups - (link.state is not LinkState.DOWN))
-            )
+            self._counters.follow(owner, "link_drops", label, max(0, link.ups - (link.state is not LinkState.DOWN)))
         elif link.state is not LinkState.UNKNOWN:
             up = link.state is LinkState.UP
             self._counters.add(owner, "link_drops", label, 1 if self._was_up.get(seen) and not up else 0)

@@ -19,9 +19,7 @@ SCHEMA = 1
 HEALTHY, DEGRADED, RUN_ENDING, CANNOT_TELL = 0, 1, 2, 3
 
 
-def document(
-    node: str, view: View, faults: Iterable[Fault], sources: Iterable[SourceStatus]
-) -> dict[str, Any]:
+def document(node: str, view: View, faults: Iterable[Fault], sources: Iterable[SourceStatus]) -> dict[str, Any]:
     """The document in the schema of design.md; plain JSON types only."""
     return {
         "schema": SCHEMA,
@@ -29,8 +27,7 @@ def document(
         "devices": [_device(device) for device in view.devices],
         "faults": [msgspec.to_builtins(fault) for fault in faults],
         "sources": [
-            {"source": s.source, "up": bool(s.up), "seconds": _rounded(s.seconds), "error": s.error}
-            for s in sources
+            {"source": s.source, "up": bool(s.up), "seconds": _rounded(s.seconds), "error": s.error} for s in sources
         ],
     }
 
@@ -90,7 +87,7 @@ def _device(view: DeviceView) -> dict[str, Any]:
 
 
 def _ecc(counts: tuple[EccCount, ...] | None, kind: ErrorKind) -> int | None:
-    """What the vendor's own tool shows first: errors since driver load or device reset; lifetime where only that is told."""
+    """What the vendor's tool shows first: errors since driver load or reset; lifetime where only that is told."""
     wanted = [count for count in counts or () if count.kind is kind and not count.place]
     current = [count.count for count in wanted if not count.lifetime]
     lifetime = [count.count for count in wanted if count.lifetime]

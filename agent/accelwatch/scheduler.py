@@ -68,9 +68,7 @@ class Polled:
             self._failed(metrics, str(error), error.sample)
             return None
         except Exception as error:  # noqa: BLE001 - a loop edge: one source's flaw must not end the others
-            self._failed(
-                metrics, f"{type(error).__name__}: {error}; a flaw in accelwatch, please report it", None
-            )
+            self._failed(metrics, f"{type(error).__name__}: {error}; a flaw in accelwatch, please report it", None)
             log.get().exception("source raised", source=name)
             return None
         finally:
@@ -113,9 +111,7 @@ class AlreadyRunning(Exception):
 class Scheduler:
     """Runs polls on a few threads. `deliver` gets each result; it is called from those threads."""
 
-    def __init__(
-        self, clock: Clock, metrics: AgentMetrics, deliver: Callable[[str, Snapshot | None], None]
-    ) -> None:
+    def __init__(self, clock: Clock, metrics: AgentMetrics, deliver: Callable[[str, Snapshot | None], None]) -> None:
         self._clock = clock
         self._metrics = metrics
         self._deliver = deliver
@@ -174,9 +170,7 @@ class Scheduler:
         phase = datetime.timedelta(seconds=interval * (0.5 + self._random.random() / 2))
         self._scheduler.add_job(
             self._run,
-            IntervalTrigger(
-                seconds=interval, start_date=now + phase, jitter=interval * JITTER, timezone=datetime.UTC
-            ),
+            IntervalTrigger(seconds=interval, start_date=now + phase, jitter=interval * JITTER, timezone=datetime.UTC),
             (polled,),
             id=polled.source.name,
             replace_existing=True,
@@ -203,9 +197,7 @@ class Scheduler:
             return
         if wanted == polled.interval:
             return
-        event = (
-            "polls take long: interval stretched" if wanted > polled.interval else "interval shortened again"
-        )
+        event = "polls take long: interval stretched" if wanted > polled.interval else "interval shortened again"
         log.get().warning(event, source=polled.source.name, interval_seconds=round(wanted, 2))
         self._schedule(polled, wanted)
 

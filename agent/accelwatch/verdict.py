@@ -26,9 +26,7 @@ def level_of(view: DeviceView) -> Level | None:
         return Level.CRITICAL
     levels = [level for level in (_own_word(device.health), _asked_for(device.health)) if level is not None]
     if view.row.identity.key.vendor is Vendor.NVIDIA:
-        levels.append(
-            Level.OK
-        )  # NVIDIA has no health word: that the driver answers for the GPU is its verdict
+        levels.append(Level.OK)  # NVIDIA has no health word: that the driver answers for the GPU is its verdict
     if device.repairs is not None:
         if device.repairs.failed or device.repairs.sram_threshold_exceeded:
             levels.append(Level.ALARM)

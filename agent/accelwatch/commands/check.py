@@ -22,9 +22,7 @@ AGENT_SECONDS = 5.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its options."""
-    parser.add_argument(
-        "--json", action="store_true", help="print the document of the contract instead of a table"
-    )
+    parser.add_argument("--json", action="store_true", help="print the document of the contract instead of a table")
 
 
 def run(options: argparse.Namespace) -> int:

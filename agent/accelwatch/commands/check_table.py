@@ -25,9 +25,7 @@ def render(document: dict[str, Any], colour: bool) -> str:
             RED if fault["severity"] == "run_ending" else YELLOW,
         )
         code = f" [{fault['code']}]" if fault["code"] else ""
-        parts.append(
-            f"\n{mark}{code} {fault['message']}\n  since {fault['first_seen']}\n  do: {fault['action']}"
-        )
+        parts.append(f"\n{mark}{code} {fault['message']}\n  since {fault['first_seen']}\n  do: {fault['action']}")
     if document["devices"]:
         parts.append("\n" + _devices(document["devices"], paint))
     down = [
@@ -40,9 +38,7 @@ def render(document: dict[str, Any], colour: bool) -> str:
         parts.append("\n" + paint("links down: ", YELLOW) + ", ".join(down))
     parts.append("\n" + "\n".join(_source(source, paint) for source in document["sources"]))
     if not document["sources"]:
-        parts.append(
-            "no source: this host has neither an NVIDIA nor an Ascend driver that accelwatch can find"
-        )
+        parts.append("no source: this host has neither an NVIDIA nor an Ascend driver that accelwatch can find")
     return "\n".join(parts)
 
 
@@ -57,7 +53,7 @@ def _verdict(document: dict[str, Any]) -> str:
     return f"{len(bad)} of {len(devices)} devices not healthy: {names}{', ...' if len(bad) > 4 else ''}"
 
 
-def _devices(devices: Sequence[dict[str, Any]], paint: Any) -> str:  # noqa: ANN401 - a local function
+def _devices(devices: Sequence[dict[str, Any]], paint: Any) -> str:
     rows = [_row(device) for device in devices]
     widths = [max(len(row[i]) for row in (_HEADINGS, *rows)) for i in range(len(_HEADINGS))]
     lines = [paint("  ".join(h.ljust(w) for h, w in zip(_HEADINGS, widths, strict=True)).rstrip(), BOLD)]
@@ -93,7 +89,7 @@ def _number(value: float | None, form: str) -> str:
     return _NOT_REPORTED if value is None else form.format(value)
 
 
-def _source(source: dict[str, Any], paint: Any) -> str:  # noqa: ANN401 - a local function
+def _source(source: dict[str, Any], paint: Any) -> str:
     mark = paint("ok    ", GREEN) if source["up"] else paint("FAILED", RED)
     seconds = "" if source["seconds"] is None else f" {source['seconds']:.3f} s"
     error = f"  {source['error']}" if source["error"] else ""

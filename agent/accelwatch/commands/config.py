@@ -22,7 +22,5 @@ def run(options: argparse.Namespace) -> int:
     except config.ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    print(
-        f"{options.file}: good (node {loaded.node_name}, listen {loaded.listen}, config_hash {loaded.digest})"
-    )
+    print(f"{options.file}: good (node {loaded.node_name}, listen {loaded.listen}, config_hash {loaded.digest})")
     return 0

@@ -12,9 +12,7 @@ from accelwatch.server import control
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its options."""
-    parser.add_argument(
-        "--for", dest="duration", default="10m", help="how long, such as 90s or 10m (default 10m)"
-    )
+    parser.add_argument("--for", dest="duration", default="10m", help="how long, such as 90s or 10m (default 10m)")
 
 
 def run(options: argparse.Namespace) -> int:

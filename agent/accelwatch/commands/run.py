@@ -30,7 +30,10 @@ def run(options: argparse.Namespace) -> int:
         except ConfigError as error:
             print(f"accelwatch run: {error}", file=sys.stderr)
             return 3
-        print(f"accelerators found: the agent runs on them; look at http://{loaded.listen}/ (Ctrl-C ends it)", flush=True)
+        print(
+            f"accelerators found: the agent runs on them; look at http://{loaded.listen}/ (Ctrl-C ends it)",
+            flush=True,
+        )
         options.config, options.verbose = str(path), False
         return agent.run(options)
     options.action, options.scenario, options.dir = "cluster", "two-vendors", str(state)
@@ -39,5 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _has_accelerators() -> bool:
     """A driver's device node for at least one accelerator."""
-    names = {path.name for path in Path("/dev").glob("nvidia[0-9]*")} | {path.name for path in Path("/dev").glob("davinci[0-9]*")}
+    names = {path.name for path in Path("/dev").glob("nvidia[0-9]*")} | {
+        path.name for path in Path("/dev").glob("davinci[0-9]*")
+    }
     return bool(names)

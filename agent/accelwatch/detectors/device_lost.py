@@ -72,8 +72,4 @@ def _fault(view: DeviceView, node: str, since: float, now: float) -> Fault:
 
 def rfc3339(seconds: float) -> str:
     """Seconds since the epoch as `2026-01-31T12:00:00Z`."""
-    return (
-        datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-        .isoformat(timespec="seconds")
-        .replace("+00:00", "Z")
-    )
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -110,6 +110,4 @@ def _merge(old: Identity, new: Identity) -> Identity:
 
 
 def _natural(label: str) -> tuple[tuple[int, str], ...]:
-    return tuple(
-        (int(part), "") if part.isdigit() else (1 << 30, part) for part in label.replace("/", "-").split("-")
-    )
+    return tuple((int(part), "") if part.isdigit() else (1 << 30, part) for part in label.replace("/", "-").split("-"))

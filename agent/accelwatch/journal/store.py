@@ -63,9 +63,7 @@ class Store:
             self._db.execute("PRAGMA synchronous=FULL")
             self._migrate()
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(
-                f"{self.path}: {error}; expected a writable directory with free space"
-            ) from error
+            raise JournalError(f"{self.path}: {error}; expected a writable directory with free space") from error
 
     def _migrate(self) -> None:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -81,9 +79,7 @@ class Store:
     def read_devices(directory: Path) -> list[DeviceRow]:
         """The inventory of an agent that may be running or gone, without writing; empty where there is none."""
         try:
-            with contextlib.closing(
-                sqlite3.connect(f"file:{directory / 'journal.db'}?mode=ro", uri=True)
-            ) as db:
+            with contextlib.closing(sqlite3.connect(f"file:{directory / 'journal.db'}?mode=ro", uri=True)) as db:
                 return _devices(db)
         except sqlite3.Error:
             return []
@@ -94,10 +90,7 @@ class Store:
 
     def counters(self) -> list[CounterRow]:
         """Every counter."""
-        return [
-            CounterRow(*row)
-            for row in self._db.execute("SELECT owner, name, labels, total, raw FROM counters")
-        ]
+        return [CounterRow(*row) for row in self._db.execute("SELECT owner, name, labels, total, raw FROM counters")]
 
     def links_seen_up(self) -> list[tuple[str, str]]:
         """(owner, link) of each port that was up once."""
@@ -144,6 +137,4 @@ class Store:
 
 def _devices(db: sqlite3.Connection) -> list[DeviceRow]:
     rows = db.execute("SELECT identity, label, up, first_seen FROM devices ORDER BY first_seen, label")
-    return [
-        DeviceRow(msgspec.json.decode(row[0], type=Identity), row[1], bool(row[2]), row[3]) for row in rows
-    ]
+    return [DeviceRow(msgspec.json.decode(row[0], type=Identity), row[1], bool(row[2]), row[3]) for row in rows]

@@ -17,7 +17,7 @@ class AgentMetrics:
     """Durations, errors and skips of sources, and the process itself."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.duration = Histogram(
             c.SOURCE_DURATION.full_name,
@@ -32,9 +32,7 @@ class AgentMetrics:
         self.skipped = Counter(
             c.SOURCE_SKIPPED.full_name, c.SOURCE_SKIPPED.help, c.SOURCE_SKIPPED.labels, registry=self.registry
         )
-        self.kernel_records = Counter(
-            c.KERNEL_RECORDS.full_name, c.KERNEL_RECORDS.help, registry=self.registry
-        )
+        self.kernel_records = Counter(c.KERNEL_RECORDS.full_name, c.KERNEL_RECORDS.help, registry=self.registry)
         self.kernel_records_lost = Counter(
             c.KERNEL_RECORDS_LOST.full_name, c.KERNEL_RECORDS_LOST.help, registry=self.registry
         )
@@ -49,4 +47,6 @@ class AgentMetrics:
 
     def render(self) -> tuple[bytes, bytes]:
         """Both formats, the OpenMetrics one without its closing mark."""
-        return generate_latest(self.registry), generate_openmetrics(self.registry).removesuffix(b"# EOF\n")
+        text: bytes = generate_latest(self.registry)
+        openmetrics: bytes = generate_openmetrics(self.registry)  # type: ignore[no-untyped-call]
+        return text, openmetrics.removesuffix(b"# EOF\n")

@@ -45,21 +45,15 @@ DEVICE_INFO = _device(
 DEVICE_UP = _device(
     "device_up", "gauge", "1 while the device answers its driver, 0 when it is lost, blocked or missing."
 )
-TEMPERATURE = _device(
-    "device_temperature_celsius", "gauge", "Temperature by sensor: core, memory (HBM).", "sensor"
-)
-POWER = _device(
-    "device_power_watts", "gauge", "Power draw. On an Ascend A3 the NPU's value stands on its first die."
-)
+TEMPERATURE = _device("device_temperature_celsius", "gauge", "Temperature by sensor: core, memory (HBM).", "sensor")
+POWER = _device("device_power_watts", "gauge", "Power draw. On an Ascend A3 the NPU's value stands on its first die.")
 POWER_LIMIT = _device("device_power_limit_watts", "gauge", "Power limit in force.")
 UTILIZATION = _device(
     "device_utilization_ratio",
     "gauge",
     "Share of time with work on the device (GPU utilization, AI Core), 0 to 1.",
 )
-MEMORY_USED = _device(
-    "device_memory_used_bytes", "gauge", "Device memory in use: HBM where there is one, else DDR."
-)
+MEMORY_USED = _device("device_memory_used_bytes", "gauge", "Device memory in use: HBM where there is one, else DDR.")
 MEMORY_TOTAL = _device("device_memory_total_bytes", "gauge", "Device memory in all.")
 CLOCK = _device("device_clock_hertz", "gauge", "Clock by domain: sm, memory, aicore.", "domain")
 THROTTLED = _device(
@@ -68,9 +62,7 @@ THROTTLED = _device(
     "1 while clocks are held down for this reason; no series: not held down.",
     "reason",
 )
-HEALTH = _device(
-    "device_health", "gauge", "Health: 0 ok, 1 warning, 2 alarm, 3 critical; no series: unknown."
-)
+HEALTH = _device("device_health", "gauge", "Health: 0 ok, 1 warning, 2 alarm, 3 critical; no series: unknown.")
 RECOVERY_ACTION = _device(
     "device_recovery_action",
     "gauge",
@@ -140,9 +132,7 @@ SOURCE_LAST_SUCCESS = Family(
     "source_last_success_timestamp_seconds", "gauge", "When the source last answered.", ("source",)
 )
 SOURCE_DURATION = Family("source_poll_duration_seconds", "histogram", "Duration of polls.", ("source",))
-SOURCE_ERRORS = Family(
-    "source_errors_total", "counter", "Polls, or parts of polls, that failed.", ("source",)
-)
+SOURCE_ERRORS = Family("source_errors_total", "counter", "Polls, or parts of polls, that failed.", ("source",))
 SOURCE_SKIPPED = Family(
     "source_skipped_total",
     "counter",

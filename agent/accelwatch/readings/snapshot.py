@@ -37,8 +37,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A source's whole present view: it replaces the one before. What is not in it is not known any more."""
 
     devices: tuple[Device, ...] = ()
-    links: tuple[
-        Link, ...
-    ] = ()  # of devices that another source identifies (hccn_tool), or of the host (rdma)
+    links: tuple[Link, ...] = ()  # of devices that another source identifies (hccn_tool), or of the host (rdma)
     processes: tuple[HostProcess, ...] = ()
     problems: tuple[str, ...] = ()  # parts that failed while the rest answered: counted and logged as errors

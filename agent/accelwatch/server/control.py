@@ -79,17 +79,13 @@ class ControlListener:
 
 def ask(path: Path, request: dict[str, Any], timeout: float) -> dict[str, Any]:
     """Asks the agent. Raises `ControlUnreachable` when there is none, `ControlError` when it refuses or fails."""
-    with contextlib.closing(
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    ) as client:
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)) as client:
         client.settimeout(timeout)
         try:
             with _short(path) as name:
                 client.connect(name)
         except OSError as error:
-            raise ControlUnreachable(
-                f"no agent answers on {path} ({error.strerror}): is it running?"
-            ) from error
+            raise ControlUnreachable(f"no agent answers on {path} ({error.strerror}): is it running?") from error
         try:
             client.sendall(json.dumps(request).encode() + b"\n")
             chunks = []
@@ -97,9 +93,7 @@ def ask(path: Path, request: dict[str, Any], timeout: float) -> dict[str, Any]:
                 chunks.append(chunk)
             answer: dict[str, Any] = json.loads(b"".join(chunks))
         except (OSError, ValueError) as error:
-            raise ControlError(
-                f"the agent on {path} gave no usable answer within {timeout:g} s: {error}"
-            ) from error
+            raise ControlError(f"the agent on {path} gave no usable answer within {timeout:g} s: {error}") from error
     if "error" in answer:
         raise ControlError(str(answer["error"]))
     return answer

@@ -39,7 +39,18 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
         *(_fault(fault) for fault in faults),
         "<h2>Devices</h2>",
         _table(
-            ("Device", "Model", "Health", "Temp.", "Power", "Util.", "Memory", "ECC corr./uncorr.", "Links", "Processes"),
+            (
+                "Device",
+                "Model",
+                "Health",
+                "Temp.",
+                "Power",
+                "Util.",
+                "Memory",
+                "ECC corr./uncorr.",
+                "Links",
+                "Processes",
+            ),
             (_device(device) for device in devices),
             "no device is known on this node",
         ),
@@ -74,9 +85,9 @@ def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
     labels = " ".join(f"{escape(name)}={escape(value)}" for name, value in agent["labels"].items())
     problems = ""
     if not agent["reload_successful"]:
-        problems += ' <span class=bad>the configuration file is bad, the old one is in force</span>'
+        problems += " <span class=bad>the configuration file is bad, the old one is in force</span>"
     if agent["journal_degraded"]:
-        problems += ' <span class=bad>the journal cannot be written to disk</span>'
+        problems += " <span class=bad>the journal cannot be written to disk</span>"
     return f"<p>accelwatch {escape(version)} {labels}{problems}</p>"
 
 
@@ -106,7 +117,9 @@ def _device(device: Mapping[str, Any]) -> tuple[str, ...]:
         _number(device["utilization_ratio"], "{:.0%}"),
         _NONE if used is None or total is None else f"{used // _MIB} / {total // _MIB} MiB",
         f"{_number(device['ecc']['corrected'], '{}')} / {_number(device['ecc']['uncorrected'], '{}')}",
-        _NONE if not device["links"] else f"<span class={'ok' if all_up else 'warning'}>{up} of {len(device['links'])} up</span>",
+        _NONE
+        if not device["links"]
+        else f"<span class={'ok' if all_up else 'warning'}>{up} of {len(device['links'])} up</span>",
         _NONE if processes is None else f"{len(processes)} {names}",
     )
 
@@ -127,7 +140,12 @@ def _state(word: str) -> str:
 
 def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
     state = "<span class=ok>up</span>" if source["up"] else "<span class=bad>failed</span>"
-    return escape(source["source"]), state, _number(source["seconds"], "{:.3f} s"), escape(source["error"] or "")
+    return (
+        escape(source["source"]),
+        state,
+        _number(source["seconds"], "{:.3f} s"),
+        escape(source["error"] or ""),
+    )
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]], empty: str) -> str:

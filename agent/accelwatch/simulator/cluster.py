@@ -45,14 +45,21 @@ class Children:
             raise ControlError(f"{argv[0]} is missing: on Debian and Ubuntu `make run` as root installs it")
         with (self._directory / f"{name}.log").open("wb") as log:
             self._running.append(
-                (name, subprocess.Popen(list(argv), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True))
+                (
+                    name,
+                    subprocess.Popen(
+                        list(argv), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                    ),
+                )
             )
 
     def check(self) -> None:
         """Raises `ControlError` when one has ended by itself."""
         for name, child in self._running:
             if child.poll() is not None:
-                raise ControlError(f"{name} has ended (status {child.returncode}); see {self._directory / f'{name}.log'}")
+                raise ControlError(
+                    f"{name} has ended (status {child.returncode}); see {self._directory / f'{name}.log'}"
+                )
 
     def close(self) -> None:
         """Ends all of them: SIGTERM, and SIGKILL after five seconds."""
@@ -79,7 +86,10 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    print("SIMULATED cluster: the accelerators are not real; agents, Prometheus and Alertmanager are.", flush=True)
+    print(
+        "SIMULATED cluster: the accelerators are not real; agents, Prometheus and Alertmanager are.",
+        flush=True,
+    )
     children = Children(directory)
     hardware = Hardware(_without_faults(scenario), directory, SystemClock(), ports[3:])
     pager = _pager(ports[2])
@@ -87,7 +97,10 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
         hardware.start()
         for node in scenario.nodes:
             configuration = directory / node.name / "accelwatch.yml"
-            children.start(f"agent-{node.name}", [sys.executable, "-m", "accelwatch", "--config", str(configuration), "agent"])
+            children.start(
+                f"agent-{node.name}",
+                [sys.executable, "-m", "accelwatch", "--config", str(configuration), "agent"],
+            )
         _monitoring(children, directory, [node.name for node in scenario.nodes], ports)
         _wait_until_ready([f"http://127.0.0.1:{port}" for port in ports[3:]], "/readyz", children)
         _wait_until_ready([f"http://127.0.0.1:{port}" for port in ports[:2]], "/-/ready", children)
@@ -102,7 +115,13 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
     return 0
 
 
-def _play(scenario: scenarios.Scenario, hardware: Hardware, stop: threading.Event, limit: float | None, children: Children) -> None:
+def _play(
+    scenario: scenarios.Scenario,
+    hardware: Hardware,
+    stop: threading.Event,
+    limit: float | None,
+    children: Children,
+) -> None:
     """Lets the scenario's faults begin at their times, counted from when everything was ready."""
     began = time.monotonic()
     coming = sorted(scenario.faults, key=lambda fault: fault.at)
@@ -128,7 +147,10 @@ def _tell(scenario: scenarios.Scenario, directory: Path, ports: Sequence[int]) -
     print(f"\n  look at a node:   {program} --config {first} check")
     print(f"  break something:  {program} simulate inject {directory} FAULT --node NODE --device N")
     print(f"  the faults:       {program} simulate faults")
-    print("  end:              Ctrl-C\n\nFaults as they are injected, pages as Alertmanager sends them:", flush=True)
+    print(
+        "  end:              Ctrl-C\n\nFaults as they are injected, pages as Alertmanager sends them:",
+        flush=True,
+    )
 
 
 def _monitoring(children: Children, directory: Path, nodes: Sequence[str], ports: Sequence[int]) -> None:
@@ -197,7 +219,9 @@ def _wait_until_ready(addresses: Sequence[str], path: str, children: Children) -
                 if answer.status == 200:
                     break
             if time.monotonic() > deadline:
-                raise ControlError(f"{address}{path} does not answer within {START_SECONDS:g} s; see the logs beside it")
+                raise ControlError(
+                    f"{address}{path} does not answer within {START_SECONDS:g} s; see the logs beside it"
+                )
             time.sleep(0.1)
 
 

@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     node.add_argument("--dir", required=True, help="where the nodes' files go")
     node.add_argument("--node", help="only this node")
     node.add_argument("--speed", type=float, help="scenario seconds per second")
-    cluster = actions.add_parser("cluster", help="hardware, agents, Prometheus, Alertmanager, and the pages as they arrive")
+    cluster = actions.add_parser(
+        "cluster", help="hardware, agents, Prometheus, Alertmanager, and the pages as they arrive"
+    )
     cluster.add_argument("scenario", nargs="?", default="two-vendors")
     cluster.add_argument("--dir", default=".run", help="where everything is kept (default .run)")
     cluster.add_argument("--for", dest="duration", help="end after so long, such as 2m")
@@ -60,7 +62,13 @@ def run(options: argparse.Namespace) -> int:
 
             return run_cluster(options.scenario, Path(options.dir), options.duration)
         return _ask(options)
-    except (scenarios.ScenarioError, CompilerMissing, control.ControlUnreachable, control.ControlError, ValueError) as error:
+    except (
+        scenarios.ScenarioError,
+        CompilerMissing,
+        control.ControlUnreachable,
+        control.ControlError,
+        ValueError,
+    ) as error:
         print(f"accelwatch simulate: {error}", file=sys.stderr)
         return 3
 
@@ -93,7 +101,12 @@ def _ask(options: argparse.Namespace) -> int:
     path = Path(options.dir).resolve() / CONTROL_SOCKET
     if options.action == "inject":
         parameters = dict(pair.split("=", 1) for pair in options.parameters)
-        request = {"command": "inject", "fault": options.fault, "node": options.node, "device": options.device}
+        request = {
+            "command": "inject",
+            "fault": options.fault,
+            "node": options.node,
+            "device": options.device,
+        }
         print(f"fault {control.ask(path, {**request, 'parameters': parameters}, 5.0)['id']}")
     elif options.action == "clear":
         print(f"{control.ask(path, {'command': 'clear', 'id': options.id}, 5.0)['cleared']} cleared")

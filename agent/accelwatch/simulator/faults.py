@@ -78,7 +78,9 @@ def _lost_lines(c: Context) -> list[str]:
     if isinstance(c.any, NvidiaDevice):
         return _xid(c, 79, "GPU has fallen off the bus.")
     number = c.ascend.phy_id
-    return [f"[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 318] <kworker/0:1> Heartbeat lost! (device={number}; old_count=1204; lost_count=4)"]
+    return [
+        f"[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 318] <kworker/0:1> Heartbeat lost! (device={number}; old_count=1204; lost_count=4)"
+    ]
 
 
 def _vanish(c: Context) -> None:
@@ -119,7 +121,11 @@ def _ecc(kind: str) -> Change:
 def _ecc_lines(c: Context) -> list[str]:
     if not isinstance(c.any, NvidiaDevice):
         return []
-    return _xid(c, 48, "pid=4242, name=python3, An uncorrectable double bit error (DBE) has been detected on GPU in the framebuffer at physical address 0x1a2b3c.")
+    return _xid(
+        c,
+        48,
+        "pid=4242, name=python3, An uncorrectable double bit error (DBE) has been detected on GPU in the framebuffer at physical address 0x1a2b3c.",
+    )
 
 
 def _remap(c: Context) -> None:
@@ -202,7 +208,9 @@ def _health_out_of_range(c: Context) -> None:
 
 
 def _tool(c: Context) -> None:
-    trouble = ToolTrouble(str(c.parameters.get("kind", "garbage")), str(c.parameters.get("match", "")), c.number("seconds", 3))
+    trouble = ToolTrouble(
+        str(c.parameters.get("kind", "garbage")), str(c.parameters.get("match", "")), c.number("seconds", 3)
+    )
     tool = str(c.parameters.get("tool", "npu-smi"))
     (c.node.hccn_tool_trouble if tool == "hccn_tool" else c.node.npu_smi_trouble).append(trouble)
 

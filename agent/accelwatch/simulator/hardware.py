@@ -86,7 +86,10 @@ class Hardware:
                     tools.write(self._hosts[spec.name].directory, node)
                 host = self._hosts[spec.name]
                 host.write(node)
-                faults = [*((f"s{i}", f) for i, f in enumerate(self._scenario.faults)), *injected.items()]
+                faults: list[tuple[int | str, FaultSpec]] = [
+                    *((f"s{i}", f) for i, f in enumerate(self._scenario.faults)),
+                    *injected.items(),
+                ]
                 for identity, fault in faults:
                     if fault.node == spec.name and active(fault, now) and (spec.name, identity) not in self._said:
                         self._said.add((spec.name, identity))

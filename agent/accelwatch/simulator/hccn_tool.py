@@ -48,7 +48,10 @@ def _print(node: Node, device: AscendDevice, port: Link, query: str) -> str | No
 
 def _link_stat(node: Node, device: AscendDevice, port: Link) -> str:
     prefix = f"[devid {device.phy_id}]"
-    lines = [f"{prefix}current time        : {_asctime(node.wall)}", f"{prefix}link up count       : {port.ups}"]
+    lines = [
+        f"{prefix}current time        : {_asctime(node.wall)}",
+        f"{prefix}link up count       : {port.ups}",
+    ]
     if not node.driver.startswith(("22.", "23.")):
         lines.append(f"{prefix}link down count     : {port.drops}")
     if not port.history:
@@ -76,7 +79,12 @@ def _print_950(node: Node, _device: AscendDevice, port: Link, query: str) -> str
         head = "| NPU | UDie | Port | Link_Status | Time_Stamp              |"
         return f"link up count :    {port.ups}\nlink down count :  {port.drops}\n{rule}\n{head}\n{rule}\n{rows}{rule}\n"
     if query == "stat":
-        counters = {"port_id": 4, "rx_busi_flit_num": port.packets, "tx_busi_flit_num": port.packets, "crc_error_sum": 0}
+        counters = {
+            "port_id": 4,
+            "rx_busi_flit_num": port.packets,
+            "tx_busi_flit_num": port.packets,
+            "crc_error_sum": 0,
+        }
         return "packet statistics:\n" + "".join(f"{k}: {v}\n" for k, v in (counters | port.errors).items())
     return None
 
@@ -84,7 +92,11 @@ def _print_950(node: Node, _device: AscendDevice, port: Link, query: str) -> str
 def _optical(device: AscendDevice) -> str:
     if not device.optical_present:
         return "Optical module is not present.\n"
-    pairs = [("present", "present"), ("temperature", f"{device.optical_temperature_celsius:.0f} C"), ("vendor name", "Hisense")]
+    pairs = [
+        ("present", "present"),
+        ("temperature", f"{device.optical_temperature_celsius:.0f} C"),
+        ("vendor name", "Hisense"),
+    ]
     pairs.append(("Vcc", "3262.90 mV"))
     for lane, (tx, rx) in enumerate(zip(device.tx_power_milliwatts, device.rx_power_milliwatts, strict=True)):
         pairs += [(f"Tx Power{lane}", f"{tx:.4f} mW"), (f"Rx Power{lane}", f"{rx:.4f} mW")]

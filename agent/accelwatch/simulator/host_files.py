@@ -38,7 +38,12 @@ class HostFiles:
         for pid in set(wanted) - self._pids:
             process, device = wanted[pid]
             number = device.index if self._vendor == "nvidia" else getattr(device, "phy_id", device.index)
-            _process(proc / str(pid), pid, process.name, f"/dev/{'nvidia' if self._vendor == 'nvidia' else 'davinci'}{number}")
+            _process(
+                proc / str(pid),
+                pid,
+                process.name,
+                f"/dev/{'nvidia' if self._vendor == 'nvidia' else 'davinci'}{number}",
+            )
         self._pids = set(wanted)
 
     def kernel_lines(self, lines: list[str], node: Node) -> None:
@@ -86,11 +91,29 @@ class HostFiles:
 
 def _process(home: Path, pid: int, name: str, device: str) -> None:
     (home / "fd").mkdir(parents=True, exist_ok=True)
-    fields = ["R", "1", str(pid), str(pid), *["0"] * 9, "6000", "500", "0", "0", "20", "0", "1", "0", "8000000", *["0"] * 30]
+    fields = [
+        "R",
+        "1",
+        str(pid),
+        str(pid),
+        *["0"] * 9,
+        "6000",
+        "500",
+        "0",
+        "0",
+        "20",
+        "0",
+        "1",
+        "0",
+        "8000000",
+        *["0"] * 30,
+    ]
     (home / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
     (home / "status").write_text(f"Name:\t{name}\nState:\tR (running)\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t1\n")
     (home / "cmdline").write_bytes(f"{name}\0train.py\0".encode())
-    (home / "io").write_text("rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n")
+    (home / "io").write_text(
+        "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
+    )
     link = home / "fd" / "7"
     if not link.is_symlink():
         link.symlink_to(device)

@@ -47,7 +47,10 @@ def answer(node: Node, argv: Sequence[str]) -> Answer:
         return Answer("Error parameter of -c\n", 215)
     card = [d for d in devices if str(d.npu_id) == npu and (chip is None or str(d.chip_id) == chip)]
     if not card:
-        return Answer("Invalid card id.\nError parameter of -i\nUsage: npu-smi info <watch|proc|-h|-m|-l|-t type> [Options...]\n", 208)
+        return Answer(
+            "Invalid card id.\nError parameter of -i\nUsage: npu-smi info <watch|proc|-h|-m|-l|-t type> [Options...]\n",
+            208,
+        )
     query = QUERIES.get(type_)
     if query is None or (type_ == "hccs" and node.family not in ("910B", "A3")):
         return Answer(f"This device does not support querying {type_}.\n", 217)
@@ -68,7 +71,14 @@ def table(node: Node, devices: Sequence[AscendDevice]) -> str:
         lines.append(_row(widths, "NPU     Name", "Health", "Power(W)     Temp(C)           Hugepages-Usage(page)"))
         lines.append(_row(widths, "Chip    Device", "Bus-Id", "AICore(%)    Memory-Usage(MB)"))
     elif wide:
-        lines.append(_row(widths, "NPU   Name", "Health", "Power(W)             Temp(C)                 Hugepages-Usage(page)"))
+        lines.append(
+            _row(
+                widths,
+                "NPU   Name",
+                "Health",
+                "Power(W)             Temp(C)                 Hugepages-Usage(page)",
+            )
+        )
         lines.append(_row(widths, "Chip", "Bus-Id", "AICore(%)            Memory-Usage(MB)        HBM-Usage(MB)"))
     else:
         beside = "Chip  Phy-ID" if node.family == "A3" else "Chip"
@@ -84,7 +94,10 @@ def table(node: Node, devices: Sequence[AscendDevice]) -> str:
 
 def _chip(node: Node, device: AscendDevice, widths: Sequence[int], old: bool, wide: bool) -> list[str]:
     power = "-" if device.chip_id else _value(device.power_watts, "NA")
-    temperature, utilization = _value(device.temperature_celsius, "NA", 0), _value(device.utilization_percent, "NA", 0)
+    temperature, utilization = (
+        _value(device.temperature_celsius, "NA", 0),
+        _value(device.utilization_percent, "NA", 0),
+    )
     ddr = f"{device.ddr_used_mib:<5}/ {device.ddr_total_mib:<5}"
     hbm = f"{device.memory_used_mib:<5}/ {device.memory_total_mib:<5}"
     bus = device.pci.upper() if node.family not in ("310", "310B") else "NA"
@@ -112,7 +125,13 @@ def _table_950(node: Node, devices: Sequence[AscendDevice]) -> str:
         f"+{'-' * (sum(widths) + 3)}+",
         _row((sum(widths) + 3,), f"npu-smi {node.tool:<24} Version: {node.driver}"),
         _rule(widths, "-"),
-        _row(widths, "NPU ID", "Name", "Health", "Power(W)              Temp(C)                  Hugepages-Usage(page)"),
+        _row(
+            widths,
+            "NPU ID",
+            "Name",
+            "Health",
+            "Power(W)              Temp(C)                  Hugepages-Usage(page)",
+        ),
         _row(widths, "", "", "Bus-Id", "NPU Util(%)           Memory-Usage(MB)         HBM-Usage(MB)"),
         _rule(widths, "="),
     ]
@@ -120,9 +139,20 @@ def _table_950(node: Node, devices: Sequence[AscendDevice]) -> str:
         power, temperature = _value(device.power_watts, "NA"), _value(device.temperature_celsius, "NA", 0)
         hbm = f"{device.memory_used_mib:<6}/ {device.memory_total_mib}"
         if device.health:
-            lines.append(_row(widths, str(device.npu_id), device.model, device.health, f"{power:<22}{temperature:<25}0     / 0"))
+            lines.append(
+                _row(
+                    widths,
+                    str(device.npu_id),
+                    device.model,
+                    device.health,
+                    f"{power:<22}{temperature:<25}0     / 0",
+                )
+            )
         utilization = _value(device.utilization_percent, "NA", 0)
-        lines += [_row(widths, "", "", device.pci.upper(), f"{utilization:<22}{'0     / 0':<25}{hbm}"), double]
+        lines += [
+            _row(widths, "", "", device.pci.upper(), f"{utilization:<22}{'0     / 0':<25}{hbm}"),
+            double,
+        ]
     return "\n".join([*lines, *_processes(devices, _TABLE_26, True, with_chip=False)]) + "\n"
 
 
@@ -130,7 +160,11 @@ def _processes(devices: Sequence[AscendDevice], widths: Sequence[int], wide: boo
     columns = (widths[0], widths[1], 20, 23, 25) if wide else (widths[0], widths[1], 26, widths[2] - 27)
     double = _rule(widths, "=")
     titles = ["NPU     Chip" if with_chip else "NPU ID", "Process id", "Process name", "Process memory(MB)"]
-    lines = [_rule(widths, "-"), _row(columns, *titles, *(["Process id in container"] if wide else [])), double]
+    lines = [
+        _rule(widths, "-"),
+        _row(columns, *titles, *(["Process id in container"] if wide else [])),
+        double,
+    ]
     for npu in sorted({device.npu_id for device in devices}):
         card = [device for device in devices if device.npu_id == npu]
         if not any(device.processes for device in card):
@@ -164,11 +198,17 @@ def _list(devices: Sequence[AscendDevice]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _ending(keys: Callable[[Node, AscendDevice], list[tuple[str, str]]], width: int = 30, always: bool = True) -> Callable[[Node, Sequence[AscendDevice]], str]:
+def _ending(
+    keys: Callable[[Node, AscendDevice], list[tuple[str, str]]], width: int = 30, always: bool = True
+) -> Callable[[Node, Sequence[AscendDevice]], str]:
     """An answer whose blocks end with `Chip ID`."""
 
     def text(node: Node, card: Sequence[AscendDevice]) -> str:
-        lines = [_pair("NPU ID", str(card[0].npu_id), width), _pair("Chip Count", str(len(card)), width), ""] if always else []
+        lines = (
+            [_pair("NPU ID", str(card[0].npu_id), width), _pair("Chip Count", str(len(card)), width), ""]
+            if always
+            else []
+        )
         for device in card:
             lines += [_pair(key, value, width) for key, value in keys(node, device)]
             if always or len(card) > 1:
@@ -178,7 +218,9 @@ def _ending(keys: Callable[[Node, AscendDevice], list[tuple[str, str]]], width: 
     return text
 
 
-def _beginning(keys: Callable[[Node, AscendDevice], list[tuple[str, str]]]) -> Callable[[Node, Sequence[AscendDevice]], str]:
+def _beginning(
+    keys: Callable[[Node, AscendDevice], list[tuple[str, str]]],
+) -> Callable[[Node, Sequence[AscendDevice]], str]:
     """An answer whose blocks begin with `Chip ID`."""
 
     def text(node: Node, card: Sequence[AscendDevice]) -> str:
@@ -195,15 +237,26 @@ def _beginning(keys: Callable[[Node, AscendDevice], list[tuple[str, str]]]) -> C
 def _health(_node: Node, device: AscendDevice) -> list[tuple[str, str]]:
     codes = " ".join(device.error_codes) or "NA"
     texts = [f"node type=SoC, sensor type=Health, event state={code}" for code in device.error_codes] or ["NA"]
-    pairs = [("Health Status", device.health or "UNKNOWN"), ("Error Code", codes), ("Error Information", texts[0])]
+    pairs = [
+        ("Health Status", device.health or "UNKNOWN"),
+        ("Error Code", codes),
+        ("Error Information", texts[0]),
+    ]
     return [*pairs, *(("", text) for text in texts[1:])]
 
 
 def _ecc(node: Node, device: AscendDevice) -> list[tuple[str, str]]:
     memories = {"910": ("DDR", "HBM"), "310": ("DDR",), "310B": ("DDR",), "310P": ("DDR",)}.get(node.family, ("HBM",))
-    names = (("Error Count", ""), ("Aggregate Total Err Cnt", "_aggregate"), ("Isolated Pages Count", "_isolated"))
+    names = (
+        ("Error Count", ""),
+        ("Aggregate Total Err Cnt", "_aggregate"),
+        ("Isolated Pages Count", "_isolated"),
+    )
     return [
-        (f"{memory} {bit.capitalize()} Bit {title}", str(device.ecc.get(f"{memory.lower()}_{bit}{suffix}", 0)))
+        (
+            f"{memory} {bit.capitalize()} Bit {title}",
+            str(device.ecc.get(f"{memory.lower()}_{bit}{suffix}", 0)),
+        )
         for memory in memories
         for title, suffix in names
         for bit in ("single", "double")
@@ -218,7 +271,10 @@ def _common(node: Node, device: AscendDevice) -> list[tuple[str, str]]:
         ("Aicore curFreq(MHZ)", str(device.aicore_clock_mhz)),
         ("Aicore Count", str(device.aicore_count)),
         ("Temperature(C)", _value(device.temperature_celsius, "NA", 0)),
-        ("Rated Power Dissipation(W)" if node.family in ("310", "310P") else "NPU Real-time Power(W)", _value(device.power_watts, "NA")),
+        (
+            "Rated Power Dissipation(W)" if node.family in ("310", "310P") else "NPU Real-time Power(W)",
+            _value(device.power_watts, "NA"),
+        ),
     ]
 
 
@@ -272,7 +328,9 @@ def _proc_mem(_node: Node, card: Sequence[AscendDevice]) -> str:
     lines = []
     for device in card:
         for process in device.processes:
-            lines.append(f"\tProcess id:{process.pid} Process name:{process.name:<18}Process memory(MB):{process.memory_bytes >> 20}")
+            lines.append(
+                f"\tProcess id:{process.pid} Process name:{process.name:<18}Process memory(MB):{process.memory_bytes >> 20}"
+            )
         if not device.processes:
             lines.append("\tNo process in device.")
         lines.append(_pair("Chip ID", str(device.chip_id), 30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 DEVICES, LINKS, PROCESSES, OVERRIDES = 64, 18, 16, 24
 NO_VALUE = 0xFFFFFFFF  # the device does not report it: NVML_ERROR_NOT_SUPPORTED
@@ -17,7 +18,12 @@ class Override(ctypes.Structure):
 class ProcessEntry(ctypes.Structure):
     """A compute process."""
 
-    _fields_ = (("pid", ctypes.c_uint32), ("padding", ctypes.c_uint32), ("memory", ctypes.c_uint64), ("name", ctypes.c_char * 64))
+    _fields_ = (
+        ("pid", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+        ("memory", ctypes.c_uint64),
+        ("name", ctypes.c_char * 64),
+    )
 
 
 class DeviceEntry(ctypes.Structure):
@@ -82,7 +88,7 @@ class NodeEntry(ctypes.Structure):
 
 MAGIC = 0x41574C32
 
-_C_TYPES = {
+_C_TYPES: dict[Any, str] = {
     ctypes.c_uint32: "uint32_t",
     ctypes.c_int32: "int32_t",
     ctypes.c_uint64: "uint64_t",
@@ -109,5 +115,5 @@ def header() -> str:
             element = getattr(kind, "_type_", None) if length is not None else kind
             lines.append(f"    {_C_TYPES[element]} {name}{'' if length is None else f'[{length}]'};")
         lines.append("};")
-        lines.append(f"_Static_assert(sizeof(struct {structure.__name__}) == {ctypes.sizeof(structure)}, \"layout\");")
+        lines.append(f'_Static_assert(sizeof(struct {structure.__name__}) == {ctypes.sizeof(structure)}, "layout");')
     return "\n".join(lines) + "\n"

@@ -40,13 +40,25 @@ def _compiled() -> Path:
         return result
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        raise CompilerMissing("no C compiler for the simulated NVML: on Debian and Ubuntu apt-get install gcc libc6-dev")
+        raise CompilerMissing(
+            "no C compiler for the simulated NVML: on Debian and Ubuntu apt-get install gcc libc6-dev"
+        )
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         Path(scratch, "layout.h").write_bytes(header)
         made = Path(scratch, LIBRARY)
-        command = [compiler, "-shared", "-fPIC", "-O2", "-fvisibility=hidden", f"-Wl,-soname,{LIBRARY}", f"-I{scratch}"]
-        done = subprocess.run([*command, "-o", str(made), str(SOURCE), "-ldl"], capture_output=True, text=True, check=False)
+        command = [
+            compiler,
+            "-shared",
+            "-fPIC",
+            "-O2",
+            "-fvisibility=hidden",
+            f"-Wl,-soname,{LIBRARY}",
+            f"-I{scratch}",
+        ]
+        done = subprocess.run(
+            [*command, "-o", str(made), str(SOURCE), "-ldl"], capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise CompilerMissing(f"{compiler} cannot compile the simulated NVML: {done.stderr.strip()[:500]}")
         made.replace(result)
@@ -71,7 +83,7 @@ class StateFile:
         entry.init_result = node.init_result
         entry.driver, entry.nvml = node.driver.encode(), node.tool.encode()
         entry.device_count = len(node.nvidia)
-        _overrides(entry, {symbol: (0, 1) for symbol in node.blocked_library_calls})
+        _overrides(entry, dict.fromkeys(node.blocked_library_calls, (0, 1)))
         for place, device in enumerate(node.nvidia):
             _fill(entry.devices[place], device, node.family == "blackwell")
         entry.magic = layout.MAGIC
@@ -123,9 +135,7 @@ def _fill(entry: layout.DeviceEntry, device: NvidiaDevice, blackwell: bool) -> N
     for place, process in enumerate(device.processes[: layout.PROCESSES]):
         entry.processes[place] = layout.ProcessEntry(process.pid, 0, process.memory_bytes, process.name.encode())
     entry.process_count = min(len(device.processes), layout.PROCESSES)
-    _overrides(
-        entry, {s: (r, 0) for s, r in device.call_results.items()} | {s: (0, 1) for s in device.blocked_calls}
-    )
+    _overrides(entry, {s: (r, 0) for s, r in device.call_results.items()} | dict.fromkeys(device.blocked_calls, (0, 1)))
 
 
 def _scaled(value: float | None, factor: float = 1) -> int:

@@ -75,7 +75,9 @@ def load(name: str) -> Scenario:
     names = [node.name for node in scenario.nodes]
     for node in scenario.nodes:
         if node.family not in FAMILIES[node.vendor]:
-            raise ScenarioError(f"{path}: node {node.name}: family {node.family!r}; expected one of {FAMILIES[node.vendor]}")
+            raise ScenarioError(
+                f"{path}: node {node.name}: family {node.family!r}; expected one of {FAMILIES[node.vendor]}"
+            )
         if names.count(node.name) > 1:
             raise ScenarioError(f"{path}: node {node.name} is named twice")
     for fault in scenario.faults:
@@ -84,7 +86,7 @@ def load(name: str) -> Scenario:
     return scenario
 
 
-def _decode(wanted: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook
+def _decode(wanted: type, value: Any) -> Any:
     if wanted is Duration:
         return Duration(0) if value in (0, "0s") else Duration(seconds(value))
     raise NotImplementedError(wanted)

@@ -79,9 +79,7 @@ class NvidiaDevice(Device):
     fabric_health_mask: int = 0
     recovery_action: int = 0
     status: int = 0  # nvmlReturn_t that every call on this device gives: 15 lost, 16 reset required, 999
-    blocked_calls: list[str] = field(
-        default_factory=list
-    )  # C symbols that never return; "*": all on this device
+    blocked_calls: list[str] = field(default_factory=list)  # C symbols that never return; "*": all on this device
     call_results: dict[str, int] = field(default_factory=dict)  # C symbol -> nvmlReturn_t
     field_results: dict[int, int] = field(default_factory=dict)  # field id -> nvmlReturn_t
     xid_events: list[int] = field(default_factory=list)  # waiting for an event set
@@ -137,8 +135,6 @@ class Node:
     npu_smi_trouble: list[ToolTrouble] = field(default_factory=list)
     hccn_tool_trouble: list[ToolTrouble] = field(default_factory=list)
     init_result: int = 0  # nvmlReturn_t of nvmlInitWithFlags
-    blocked_library_calls: list[str] = field(
-        default_factory=list
-    )  # device-less NVML symbols that never return
+    blocked_library_calls: list[str] = field(default_factory=list)  # device-less NVML symbols that never return
     now: float = 0.0  # scenario seconds
     wall: float = 0.0  # the same moment in seconds since the epoch

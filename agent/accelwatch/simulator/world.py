@@ -139,7 +139,9 @@ def _work(device: Device, spec: NodeSpec, phase: str, now: float) -> None:
     utilization, share = _PHASES[phase][spec.vendor]
     noise = random.Random(f"{spec.name}/{device.index}/{int(now)}").uniform(-1, 1)
     busy = phase != "idle"
-    device.utilization_percent = float(round(min(100, max(0, utilization + 3 * noise)))) if phase == "train" else float(utilization)
+    device.utilization_percent = (
+        float(round(min(100, max(0, utilization + 3 * noise)))) if phase == "train" else float(utilization)
+    )
     device.power_watts = round(idle + (limit - idle) * share * (1 + 0.04 * noise), 1)
     device.temperature_celsius = float(round(34 + 30 * share + noise))
     device.memory_temperature_celsius = float(round(38 + 32 * share + noise))

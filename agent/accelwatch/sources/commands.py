@@ -93,9 +93,7 @@ class ToolRunner:
                 env=tool_environment(),
             )
         except OSError as error:
-            raise SourceError(
-                f"{argv[0]}: cannot be started: {error.strerror}; expected an executable"
-            ) from error
+            raise SourceError(f"{argv[0]}: cannot be started: {error.strerror}; expected an executable") from error
         try:
             stdout, stderr, flooded = _read(child, deadline)
             timed_out = not flooded and not _wait(child, max(0.0, deadline - time.monotonic()))
@@ -103,9 +101,7 @@ class ToolRunner:
             self._end(child)
         command = " ".join(argv)
         if flooded:
-            raise SourceError(
-                f"{command}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout)
-            )
+            raise SourceError(f"{command}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout))
         if timed_out:
             raise SourceTimeout(f"{command}: no end within {timeout:g} s, killed", _text(stdout))
         return Output(child.returncode, _text(stdout), _text(stderr))
@@ -155,9 +151,7 @@ class ToolRunner:
                     with contextlib.suppress(OSError):
                         os.fchmod(descriptor, 0o666)
                 return descriptor
-        raise SourceError(
-            f"{tool}: no lock file can be opened ({'; '.join(errors)}): make /run/lock writable"
-        )
+        raise SourceError(f"{tool}: no lock file can be opened ({'; '.join(errors)}): make /run/lock writable")
 
     def _lock_directories(self) -> tuple[Path, ...]:
         if self._lock_directory is not None:
@@ -190,7 +184,8 @@ def tool_environment() -> dict[str, str]:
 
 def _read(child: subprocess.Popen[bytes], deadline: float) -> tuple[bytearray, bytearray, bool]:
     """Reads both pipes until they close, the deadline passes, or the output exceeds its limit."""
-    assert child.stdout is not None and child.stderr is not None  # noqa: S101 - both were asked for as pipes
+    assert child.stdout is not None  # noqa: S101 - both were asked for as pipes
+    assert child.stderr is not None  # noqa: S101
     buffers = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
     out, err = buffers[child.stdout.fileno()], buffers[child.stderr.fileno()]
     poller = select.poll()

@@ -1,4 +1,4 @@
-"""Reads the answers of hccn_tool: lines of `key : value` on A2 and A3, tables on 950 (reference/ascend.md section 3)."""
+"""Reads the answers of hccn_tool: `key : value` on A2 and A3, tables on 950 (reference/ascend.md section 3)."""
 
 from __future__ import annotations
 
@@ -83,11 +83,7 @@ def table_rows(output: str) -> list[dict[str, str]]:
 def parse_link(output: str) -> LinkState | None:
     """`-link -g`; `None` when it says nothing of the link."""
     word = values(output).get("link status")
-    return (
-        None
-        if word is None
-        else {"UP": LinkState.UP, "DOWN": LinkState.DOWN}.get(word.upper(), LinkState.UNKNOWN)
-    )
+    return None if word is None else {"UP": LinkState.UP, "DOWN": LinkState.DOWN}.get(word.upper(), LinkState.UNKNOWN)
 
 
 def parse_link_stat(output: str) -> LinkHistory | None:

@@ -114,9 +114,7 @@ class HccnTool:
         output = self._runner.run([tool, *arguments], self._timeout)
         if output.status != 0 and not output.stdout.strip():
             words = " ".join((output.stderr or "it printed nothing").split())
-            raise SourceError(
-                f"hccn_tool {' '.join(arguments)}: {words[:200]} (exit status {output.status})", words
-            )
+            raise SourceError(f"hccn_tool {' '.join(arguments)}: {words[:200]} (exit status {output.status})", words)
         return output.stdout
 
     def _ports_of(self, device: AscendDevice) -> list[PortKey]:
@@ -125,9 +123,7 @@ class HccnTool:
         if self._polls % RETRY_POLLS == 1 or device not in self._ports:
             found = outputs.parse_ports(self._run((device, None, None), "dev_info"))
             if not found:
-                raise SourceError(
-                    f"hccn_tool -g -dev_info -i {device.hccn_id}: no table of ports in its output"
-                )
+                raise SourceError(f"hccn_tool -g -dev_info -i {device.hccn_id}: no table of ports in its output")
             self._ports[device] = found
         return [(device, port.udie, port.port) for port in self._ports[device]]
 
@@ -152,9 +148,7 @@ class HccnTool:
             output = self._run(port, "link")
             state = outputs.parse_link(output)
             if state is None:
-                raise SourceError(
-                    f"hccn_tool -i {device.hccn_id} -link -g: no `link status` in its output", output
-                )
+                raise SourceError(f"hccn_tool -i {device.hccn_id} -link -g: no `link status` in its output", output)
         return Link(
             key=device.key,
             link="roce0" if udie is None else f"ub{udie}-{number}",

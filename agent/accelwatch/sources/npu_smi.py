@@ -58,9 +58,7 @@ class NpuSmi:
 
     name = "npu_smi"
 
-    def __init__(
-        self, *, command: str | None, timeout: float, interval: float, runner: Runner, clock: Clock
-    ) -> None:
+    def __init__(self, *, command: str | None, timeout: float, interval: float, runner: Runner, clock: Clock) -> None:
         self._configured = command
         self._timeout = timeout
         self._interval = interval
@@ -95,7 +93,7 @@ class NpuSmi:
                 break
             problems += self._ask(query)
         devices = tuple(self._device(row, info) for row in rows)
-        return Snapshot(devices=devices, problems=tuple((*info.problems, *problems)))
+        return Snapshot(devices=devices, problems=(*info.problems, *problems))
 
     def close(self) -> None:
         """Nothing is held between polls."""
@@ -111,9 +109,7 @@ class NpuSmi:
         output = self._runner.run([tool, *arguments], self._timeout)
         if output.status != 0:
             command = " ".join(["npu-smi", *arguments])
-            raise _Failed(
-                explain(command, output.stdout + output.stderr, output.status), output.stdout, output.status
-            )
+            raise _Failed(explain(command, output.stdout + output.stderr, output.status), output.stdout, output.status)
         return output.stdout
 
     def _ask(self, query: Query) -> list[str]:
@@ -188,9 +184,7 @@ class NpuSmi:
             if row.power_watts is None and queries.number(common, "NPU Real-time Power(W)") is None:
                 yield Query("power", npu)
             info = self._info
-            nameless = info is not None and any(
-                p.npu_id == npu and not p.process.name for p in info.processes
-            )
+            nameless = info is not None and any(p.npu_id == npu and not p.process.name for p in info.processes)
             if info is not None and (not info.has_process_table or nameless):
                 yield Query("proc-mem", npu)
 
@@ -227,9 +221,7 @@ class NpuSmi:
         if answer is None:
             return None
         age = self._clock.monotonic() - answer.at
-        return (
-            answer.output if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
-        )
+        return answer.output if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
 
     def _block(self, query: Query, chip: int) -> queries.Block:
         output = self._fresh(query)
@@ -291,9 +283,7 @@ class NpuSmi:
             if megahertz is not None
         ]
         return Sensors(
-            power_watts=self._first(
-                row.power_watts, common, Query("power", npu), chip, "NPU Real-time Power(W)"
-            ),
+            power_watts=self._first(row.power_watts, common, Query("power", npu), chip, "NPU Real-time Power(W)"),
             temperature_celsius=self._first(
                 row.temperature_celsius,
                 common,
@@ -309,9 +299,7 @@ class NpuSmi:
             clocks=tuple(clocks),
         )
 
-    def _first(
-        self, shown: float | None, common: queries.Block, query: Query, chip: int, *keys: str
-    ) -> float | None:
+    def _first(self, shown: float | None, common: queries.Block, query: Query, chip: int, *keys: str) -> float | None:
         """The table's value, else `common`'s, else that of the query made for it."""
         if shown is not None:
             return shown
@@ -348,20 +336,19 @@ _NEEDED: dict[str, Callable[[str], object]] = {
     "health": lambda output: any(queries.parse_health(block) for block in queries.blocks(output).values()),
     "ecc": lambda output: any(queries.parse_ecc(block) for block in queries.blocks(output).values()),
     "proc-mem": lambda output: queries.parse_processes(output) is not None,
-    "board": lambda output: any(
-        "PCIe Bus Info" in b or "Chip Name" in b for b in queries.blocks(output).values()
-    ),
-    "hccs": lambda output: any(
-        key.startswith(("hccs", "xlink")) for b in queries.blocks(output).values() for key in b
-    ),
+    "board": lambda output: any("PCIe Bus Info" in b or "Chip Name" in b for b in queries.blocks(output).values()),
+    "hccs": lambda output: any(key.startswith(("hccs", "xlink")) for b in queries.blocks(output).values() for key in b),
 }
+
+
+def _has_units(output: str) -> bool:
+    """A key with its unit, as in `Temperature(C)`."""
+    return any("(" in key for block in queries.blocks(output).values() for key in block)
 
 
 def _answers(query: Query, output: str) -> bool:
     """Whether the fields that the query is for are there: some failures end with status 0."""
-    needed = _NEEDED.get(
-        query.type, lambda text: any("(" in key for b in queries.blocks(text).values() for key in b)
-    )
+    needed = _NEEDED.get(query.type, _has_units)
     return bool(needed(output))
 
 

@@ -34,11 +34,7 @@ _KNOWN = (
 def unsupported(output: str, status: int) -> bool:
     """Whether the device, or this version of the tool, has no such query."""
     text = output.strip()
-    return (
-        status in _UNSUPPORTED_STATUSES
-        or "does not support querying" in text
-        or "not support" in text[:200].lower()
-    )
+    return status in _UNSUPPORTED_STATUSES or "does not support querying" in text or "not support" in text[:200].lower()
 
 
 def explain(command: str, output: str, status: int | None = None) -> str:

@@ -157,11 +157,7 @@ class _Table:
         rest = _PAIR.sub(" ", second[-1]).split()
         ids = second[0].split()
         usages = [column for column in self._columns if "Usage" in column]
-        if (
-            len(pairs) != len(usages)
-            or len(rest) != 1
-            or (not self.is_950 and not (ids and ids[0].isdigit()))
-        ):
+        if len(pairs) != len(usages) or len(rest) != 1 or (not self.is_950 and not (ids and ids[0].isdigit())):
             self.problems.append(
                 f"npu-smi info: a second line that does not fit its header: {' | '.join(second)[:100]}"
             )
@@ -185,9 +181,7 @@ class _Table:
         npu, _, name = first[0].partition(" ") if not self.is_950 else (first[0], "", first[1])
         values = _PAIR.sub(" ", first[-1]).split()
         if not npu.isdigit() or len(values) < 2:
-            self.problems.append(
-                f"npu-smi info: a first line that does not fit its header: {' | '.join(first)[:100]}"
-            )
+            self.problems.append(f"npu-smi info: a first line that does not fit its header: {' | '.join(first)[:100]}")
             return None
         return msgspec.structs.replace(
             row,

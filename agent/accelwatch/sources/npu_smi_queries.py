@@ -11,8 +11,8 @@ import re
 import msgspec
 
 from accelwatch.readings.health import Level
-from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.readings.identity import DeviceKey
+from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.readings.memory import EccCount, ErrorKind, Repairs
 from accelwatch.readings.process import DeviceProcess
 from accelwatch.sources.npu_smi_info import HEALTH_WORDS, MIB
@@ -21,14 +21,10 @@ Block = dict[str, str]
 
 _LINE = re.compile(r"^\s*(.*?)\s*:\s?(.*?)\s*$")
 _CARD_KEYS = frozenset(("NPU ID", "Chip Count"))
-_ECC_COUNT = re.compile(
-    r"^(DDR|HBM) (Single|Double)[ -]Bit (Error Count|Aggregate Total Err Cnt)$", re.IGNORECASE
-)
+_ECC_COUNT = re.compile(r"^(DDR|HBM) (Single|Double)[ -]Bit (Error Count|Aggregate Total Err Cnt)$", re.IGNORECASE)
 _BARE_ECC_COUNT = re.compile(r"^(Single|Double)[ -]Bit Error Count$", re.IGNORECASE)
 _ISOLATED = re.compile(r"^(?:DDR|HBM) (Single|Double)[ -]Bit Isolated Pages Count$", re.IGNORECASE)
-_NEXT_ISOLATED = re.compile(
-    r"^(?:DDR|HBM) (?:Single|Double)[ -]Bit Next-Isolated Pages Count$", re.IGNORECASE
-)
+_NEXT_ISOLATED = re.compile(r"^(?:DDR|HBM) (?:Single|Double)[ -]Bit Next-Isolated Pages Count$", re.IGNORECASE)
 _PROCESS = re.compile(r"Process id\s*:\s*(\d+)\s+Process name\s*:(.*?)\s*Process memory\(MB\)\s*:\s*(\d+)")
 _KINDS = {"single": ErrorKind.CORRECTED, "double": ErrorKind.UNCORRECTED}
 _HCCS_KEY = re.compile(r"^(?:hccs|xlink) ")
@@ -132,11 +128,7 @@ def parse_health(block: Block) -> HealthAnswer | None:
     codes = block.get("Error Code")
     if word is None or codes is None:
         return None
-    found = (
-        ()
-        if codes in ("NA", "")
-        else tuple(code.upper().removeprefix("0X") for code in re.split(r"[\s,]+", codes))
-    )
+    found = () if codes in ("NA", "") else tuple(code.upper().removeprefix("0X") for code in re.split(r"[\s,]+", codes))
     text = block.get("Error Information", "NA")
     texts = () if text in ("NA", "") else tuple(text.split("; "))
     return HealthAnswer(HEALTH_WORDS.get(word.upper()), found, texts)
@@ -154,9 +146,7 @@ def parse_ecc(block: Block) -> tuple[tuple[EccCount, ...], Repairs] | None:
         if match := _ECC_COUNT.match(key):
             lifetime = not match[3].lower().startswith("error")
             counts.append(
-                EccCount(
-                    memory=match[1].lower(), kind=_KINDS[match[2].lower()], count=value, lifetime=lifetime
-                )
+                EccCount(memory=match[1].lower(), kind=_KINDS[match[2].lower()], count=value, lifetime=lifetime)
             )
         elif match := _BARE_ECC_COUNT.match(key):
             counts.append(EccCount(memory="ddr", kind=_KINDS[match[1].lower()], count=value))

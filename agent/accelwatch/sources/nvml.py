@@ -88,9 +88,7 @@ class Nvml:
         """Fast values of every device, with the rest at every tenth poll; see `sources.base.Source`."""
         now = self._clock.monotonic()
         if now < self._released_until:
-            raise SourceError(
-                f"NVML is released by an operator for another {self._released_until - now:.0f} s"
-            )
+            raise SourceError(f"NVML is released by an operator for another {self._released_until - now:.0f} s")
         if now < self._not_before:
             raise SourceError(self._backoff_reason)
         self._end_quarantines(now)
@@ -166,7 +164,8 @@ class Nvml:
 
     def _receive(self, worker: subprocess.Popen[bytes]) -> bytes:
         """One answer; ends the worker and raises when a call in it passes its deadline, or when it dies."""
-        assert worker.stdout is not None and self._progress is not None  # noqa: S101 - just started
+        assert worker.stdout is not None  # noqa: S101 - just started
+        assert self._progress is not None  # noqa: S101
         descriptor = worker.stdout.fileno()
         data = bytearray()
         length: int | None = None
@@ -199,11 +198,7 @@ class Nvml:
             worker.wait(REAP_SECONDS)
         call = self._progress.current() if self._progress is not None else None
         status = worker.returncode
-        how = (
-            f"signal {signal.Signals(-status).name}"
-            if status is not None and status < 0
-            else f"status {status}"
-        )
+        how = f"signal {signal.Signals(-status).name}" if status is not None and status < 0 else f"status {status}"
         if call is not None:
             self._blame(call, f"ended the worker with {how}")
         self._fail(f"NVML: the worker ended with {how} outside of any driver call")
@@ -221,9 +216,7 @@ class Nvml:
         identity = self._ordinals.get(call.device)
         if identity is not None:
             self._devices.pop(identity.key, None)
-        raise SourceTimeout(
-            f"{message}; the other GPUs are read without it, it is tried again in {length:.0f} s"
-        )
+        raise SourceTimeout(f"{message}; the other GPUs are read without it, it is tried again in {length:.0f} s")
 
     def _fail(self, message: str) -> None:
         """Ends the worker and waits before the next one; always raises."""
@@ -261,15 +254,8 @@ class Nvml:
             if device is None:
                 continue
             old = known.get(device.key)
-            if (
-                not sighting.full
-                and old is not None
-                and old.sensors is not None
-                and device.sensors is not None
-            ):
-                device = msgspec.structs.replace(
-                    old, sensors=join(device.sensors, old.sensors), state=device.state
-                )
+            if not sighting.full and old is not None and old.sensors is not None and device.sensors is not None:
+                device = msgspec.structs.replace(old, sensors=join(device.sensors, old.sensors), state=device.state)
             devices[device.key] = device
             if device.identity.index is not None:
                 self._ordinals[device.identity.index] = device.identity

@@ -49,7 +49,7 @@ class Gpu:
         self.identity = identity
         self._hbm = False
 
-    def call(self, name: str, *arguments: object, mark: str = "") -> Any:  # noqa: ANN401
+    def call(self, name: str, *arguments: object, mark: str = "") -> Any:
         """One NVML call on this handle."""
         return self._driver.call(self.ordinal, name, self.handle, *arguments, mark=mark)
 
@@ -82,21 +82,17 @@ class Gpu:
         hbm = self.fields(MEMORY_TEMPERATURE).get(MEMORY_TEMPERATURE) or None  # 0: a board without the sensor
         self._hbm = self._hbm or hbm is not None
         memory = self._memory()
-        clocks = (
-            (domain, self.call("nvmlDeviceGetClockInfo", number, mark=domain)) for domain, number in _CLOCKS
-        )
+        clocks = ((domain, self.call("nvmlDeviceGetClockInfo", number, mark=domain)) for domain, number in _CLOCKS)
         return Sensors(
             power_limit_watts=None if limit is None else limit / 1000,
             temperature_celsius=_float(self.call("nvmlDeviceGetTemperature", 0)),
             memory_temperature_celsius=_float(hbm),
             memory_used_bytes=None if memory is None else memory.used,
             memory_total_bytes=None if memory is None else memory.total,
-            clocks=tuple(
-                Clock(domain, megahertz * 1e6) for domain, megahertz in clocks if megahertz is not None
-            ),
+            clocks=tuple(Clock(domain, megahertz * 1e6) for domain, megahertz in clocks if megahertz is not None),
         )
 
-    def _memory(self) -> Any:  # noqa: ANN401 - a ctypes struct
+    def _memory(self) -> Any:
         """Version 2, since version 1 counts what the driver reserves as used."""
         version = getattr(self._driver.module, "nvmlMemory_v2", None)
         if version is not None:
@@ -126,9 +122,7 @@ class Gpu:
                 for place, name in _PLACES:
                     count = self._place(error, counter, place)
                     if count is not None:
-                        counts.append(
-                            EccCount(memory=name, kind=kind, count=count, lifetime=lifetime, place=True)
-                        )
+                        counts.append(EccCount(memory=name, kind=kind, count=count, lifetime=lifetime, place=True))
         return tuple(counts) or None
 
     def _place(self, error: int, counter: int, place: int) -> int | None:
@@ -205,8 +199,7 @@ class Gpu:
         if rows is None:
             return None
         return tuple(
-            DeviceProcess(pid=row.pid, name=self._process_name(row.pid), memory_bytes=row.usedGpuMemory)
-            for row in rows
+            DeviceProcess(pid=row.pid, name=self._process_name(row.pid), memory_bytes=row.usedGpuMemory) for row in rows
         )
 
     def _process_name(self, pid: int) -> str | None:

@@ -36,7 +36,7 @@ class DriverError(Exception):
 class Driver:
     """Calls of one loaded NVML. What a driver or device does not know is asked once and not again."""
 
-    def __init__(self, module: Any, enter: Callable[[int, str], None], leave: Callable[[], None]) -> None:  # noqa: ANN401
+    def __init__(self, module: Any, enter: Callable[[int, str], None], leave: Callable[[], None]) -> None:
         self.module = module
         self._error: type[Exception] = module.NVMLError
         self._enter = enter
@@ -47,7 +47,7 @@ class Driver:
         """Asks again for what was not supported: MIG or ECC may have been switched."""
         self._absent.clear()
 
-    def call(self, device: int, name: str, *arguments: object, mark: str = "") -> Any:  # noqa: ANN401
+    def call(self, device: int, name: str, *arguments: object, mark: str = "") -> Any:
         """The result, or `None` where the device does not have it. Raises `DeviceError`, `DriverError`.
 
         `mark` tells calls of the same function with other arguments apart where support differs.
@@ -67,9 +67,7 @@ class Driver:
         finally:
             self._leave()
 
-    def fields(
-        self, device: int, handle: object, wanted: list[tuple[int, int]]
-    ) -> dict[tuple[int, int], int | float]:
+    def fields(self, device: int, handle: object, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], int | float]:
         """Values of (field id, scope) pairs in one call; those that the device lacks are left out."""
         asked = [pair for pair in wanted if (device, f"field {pair[0]}") not in self._absent]
         if not asked:
@@ -95,10 +93,8 @@ class Driver:
             raise DriverError(f"{name}: {DRIVER_GONE[code]}")
 
 
-def _union(value: Any) -> int | float:  # noqa: ANN401 - a ctypes struct
+def _union(value: Any) -> int | float:
     """The member of the union that the type tag names (nvmlValueType_t)."""
     members = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-    result: int | float = getattr(
-        value.value, members[value.valueType] if value.valueType < len(members) else "ullVal"
-    )
+    result: int | float = getattr(value.value, members[value.valueType] if value.valueType < len(members) else "ullVal")
     return result

@@ -44,8 +44,7 @@ def read_links(driver: Driver, gpu: Gpu) -> tuple[Link, ...] | None:
 
 def _errors(driver: Driver, gpu: Gpu, number: int) -> dict[str, int] | None:
     counts = (
-        (name, gpu.call("nvmlDeviceGetNvLinkErrorCounter", number, counter, mark=name))
-        for counter, name in _COUNTERS
+        (name, gpu.call("nvmlDeviceGetNvLinkErrorCounter", number, counter, mark=name)) for counter, name in _COUNTERS
     )
     errors = {name: int(count) for name, count in counts if count is not None}
     if errors:

@@ -18,9 +18,7 @@ def mig_devices(driver: Driver, gpu: Gpu) -> list[Device]:
         return []
     devices = []
     for number in range(gpu.call("nvmlDeviceGetMaxMigDeviceCount") or 0):
-        handle = driver.call(
-            gpu.ordinal, "nvmlDeviceGetMigDeviceHandleByIndex", gpu.handle, number, mark=str(number)
-        )
+        handle = driver.call(gpu.ordinal, "nvmlDeviceGetMigDeviceHandleByIndex", gpu.handle, number, mark=str(number))
         if handle is None:
             continue
         mig = Gpu(driver, gpu.ordinal, handle, gpu.identity)
@@ -41,7 +39,5 @@ def mig_devices(driver: Driver, gpu: Gpu) -> list[Device]:
             memory_used_bytes=None if memory is None else memory.used,
             memory_total_bytes=None if memory is None else memory.total,
         )
-        devices.append(
-            Device(identity=msgspec.structs.replace(identity), sensors=sensors, processes=mig.processes())
-        )
+        devices.append(Device(identity=msgspec.structs.replace(identity), sensors=sensors, processes=mig.processes()))
     return devices

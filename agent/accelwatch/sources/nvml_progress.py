@@ -9,9 +9,7 @@ import time
 
 import msgspec
 
-_FORM = struct.Struct(
-    "<qi60s"
-)  # start of the call (CLOCK_MONOTONIC ns, 0: none), device ordinal (-1: none), symbol
+_FORM = struct.Struct("<qi60s")  # start of the call (CLOCK_MONOTONIC ns, 0: none), device ordinal (-1: none), symbol
 SIZE_BYTES = mmap.PAGESIZE
 
 
@@ -45,9 +43,7 @@ class Progress:
         started, device, name = _FORM.unpack_from(self._memory, 0)
         if not started:
             return None
-        return Call(
-            name.rstrip(b"\0").decode(errors="replace"), device, (time.monotonic_ns() - started) / 1e9
-        )
+        return Call(name.rstrip(b"\0").decode(errors="replace"), device, (time.monotonic_ns() - started) / 1e9)
 
     def close(self) -> None:
         """Frees it."""

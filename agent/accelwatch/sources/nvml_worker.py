@@ -58,7 +58,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Worker:
     """The devices of one loaded driver."""
 
-    def __init__(self, module: Any, progress: Progress, skip: list[int]) -> None:  # noqa: ANN401 - pynvml
+    def __init__(self, module: Any, progress: Progress, skip: list[int]) -> None:
         self._driver = Driver(module, progress.enter, progress.leave)
         self._skip = frozenset(skip)
         self._gpus: list[Gpu] = []
@@ -79,9 +79,7 @@ class Worker:
                 continue
             try:
                 handle = call(ordinal, "nvmlDeviceGetHandleByIndex", ordinal)
-                self._gpus.append(
-                    Gpu(self._driver, ordinal, handle, identify(self._driver, ordinal, handle, system))
-                )
+                self._gpus.append(Gpu(self._driver, ordinal, handle, identify(self._driver, ordinal, handle, system)))
             except DeviceError as error:
                 # Its address is not told any more: the inventory knows it by the one that is missing.
                 identity = Identity(key=DeviceKey(Vendor.NVIDIA, f"index{ordinal}"), index=ordinal)

@@ -54,7 +54,7 @@ class Processes:
         except OSError as error:
             raise SourceError(f"{self._proc}: cannot be read: {error.strerror}") from error
         self._others = {pid: looked for pid, looked in self._others.items() if pid in pids}
-        psutil.PROCFS_PATH = str(self._proc)  # type: ignore[attr-defined]
+        psutil.PROCFS_PATH = str(self._proc)
         holders: list[HostProcess] = []
         unreadable = 0
         for pid in sorted(pids):
@@ -77,7 +77,7 @@ class Processes:
             if process is not None:
                 holders.append(process)
         # Said when it grows, not at every poll.
-        problems = ()
+        problems: tuple[str, ...] = ()
         if unreadable > self._unreadable:
             problems = (f"{unreadable} processes of other users cannot be looked into: grant CAP_SYS_PTRACE",)
         self._unreadable = max(unreadable, self._unreadable)
@@ -87,7 +87,9 @@ class Processes:
         """Nothing is held between polls."""
 
     def _devices(self, pid: int) -> tuple[str, ...]:
-        found = {match[1] for target in self._reads.open_files(self._proc, pid) if (match := _DEVICE_NODE.search(target))}
+        found = {
+            match[1] for target in self._reads.open_files(self._proc, pid) if (match := _DEVICE_NODE.search(target))
+        }
         return tuple(sorted(found))
 
 

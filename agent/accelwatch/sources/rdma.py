@@ -63,9 +63,7 @@ def _port(port: Path) -> Link:
     rate = _RATE.match(_text(port / "rate"))
     counters = port / "counters"
     errors = {name: count for name in ERROR_COUNTERS if (count := _count(counters / name)) is not None}
-    errors |= {
-        name: count for name in HW_ERROR_COUNTERS if (count := _count(port / "hw_counters" / name)) is not None
-    }
+    errors |= {name: count for name in HW_ERROR_COUNTERS if (count := _count(port / "hw_counters" / name)) is not None}
     packets = [_count(counters / name) for name in ("port_xmit_packets", "port_rcv_packets")]
     known = [count for count in packets if count is not None]
     return Link(
