@@ -81,7 +81,7 @@ class Node:
             for device in snapshot.devices:
                 self._inventory.learn(device.identity, device.state is DeviceState.UP, now)
             vendor = LISTED_BY.get(source)
-            if vendor is not None:
+            if vendor is not None and snapshot.complete:
                 listed = {device.key for device in snapshot.devices}
                 for row in self._inventory.rows():
                     key = row.identity.key

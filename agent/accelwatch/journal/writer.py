@@ -14,7 +14,7 @@ RETRY_SECONDS = 10.0
 
 
 class Writer:
-    """Holds changes in memory until they are on disk. `report` is told once when writing fails, and once when it works."""
+    """Holds changes in memory until they are on disk. `report` is told when writing fails and when it works."""
 
     def __init__(self, directory: Path, report: Callable[[str | None], None]) -> None:
         self._directory = directory

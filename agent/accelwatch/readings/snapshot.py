@@ -39,4 +39,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[Device, ...] = ()
     links: tuple[Link, ...] = ()  # of devices that another source identifies (hccn_tool), or of the host (rdma)
     processes: tuple[HostProcess, ...] = ()
+    complete: bool = True  # False: the list of devices was cut, so one that is not in it need not be missing
     problems: tuple[str, ...] = ()  # parts that failed while the rest answered: counted and logged as errors

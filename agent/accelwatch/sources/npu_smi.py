@@ -80,10 +80,17 @@ class NpuSmi:
         started = self._clock.monotonic()
         self._polls += 1
         info = parse_info(self._run(["info"]))
+        if self._info is not None and self._info.has_process_table and not info.has_process_table:
+            info = msgspec.structs.replace(
+                info, complete=False, problems=(*info.problems, "npu-smi info: the process table is missing: cut?")
+            )
         rows, problems = self._named(info)
         changed = {(row.npu_id, row.chip_id or 0) for row in rows} != set(self._chips)
-        self._info = info
-        self._chips = {(row.npu_id or 0, row.chip_id or 0): row for row in rows}
+        complete = info.complete and len(rows) == len(info.chips)
+        if info.complete:
+            self._info = info
+        seen = {(row.npu_id or 0, row.chip_id or 0): row for row in rows}
+        self._chips = seen if complete else self._chips | seen
         first = self._polls == 1 or everything
         budget = EVERYTHING_SECONDS if everything else max(self._interval * BUDGET_SHARE, 0.0)
         if changed:
@@ -93,7 +100,7 @@ class NpuSmi:
                 break
             problems += self._ask(query)
         devices = tuple(self._device(row, info) for row in rows)
-        return Snapshot(devices=devices, problems=(*info.problems, *problems))
+        return Snapshot(devices=devices, complete=complete, problems=(*info.problems, *problems))
 
     def close(self) -> None:
         """Nothing is held between polls."""

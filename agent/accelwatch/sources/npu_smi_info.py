@@ -60,6 +60,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     idle_npus: frozenset[int]
     has_process_table: bool
     is_950: bool
+    complete: bool = True  # False: it was cut, or a row could not be read; chips may be missing from it
     problems: tuple[str, ...] = ()
 
 
@@ -86,10 +87,11 @@ class _Table:
         self.processes: list[ProcessRow] = []
         self.idle: set[int] = set()
         self.problems: list[str] = []
+        self.incomplete = False
 
     def take(self, line: str) -> None:
         if line.startswith("+"):
-            self._open = False
+            self._open = not line.endswith("+") or len(line) < 2
             return
         if not line.startswith("|"):
             return
@@ -119,6 +121,7 @@ class _Table:
         if self._first is not None:
             self._half_chip()
         if self._open:
+            self.incomplete = True
             self.problems.append("npu-smi info: the output ends in the middle of the table")
         if not self.chips:
             raise SourceError("npu-smi info: a table without a chip; expected two lines for each", output)
@@ -130,11 +133,13 @@ class _Table:
             idle_npus=frozenset(self.idle),
             has_process_table=self._process_columns > 0,
             is_950=self.is_950,
+            complete=not self.incomplete,
             problems=tuple(self.problems),
         )
 
     def _chip(self, cells: list[str]) -> None:
         if len(cells) != (4 if self.is_950 else 3):
+            self.incomplete = True
             self.problems.append(f"npu-smi info: a row of {len(cells)} cells: {' | '.join(cells)[:80]}")
             return
         if not _BUS_ID.match(cells[-2]):
@@ -149,7 +154,9 @@ class _Table:
                 "known range and its power and temperature are not told"
             )
         row = self._row(first, cells)
-        if row is not None:
+        if row is None:
+            self.incomplete = True
+        else:
             self.chips.append(row)
 
     def _row(self, first: list[str] | None, second: list[str]) -> ChipRow | None:
@@ -194,6 +201,7 @@ class _Table:
 
     def _half_chip(self) -> None:
         assert self._first is not None  # noqa: S101 - its callers looked
+        self.incomplete = True
         self.problems.append(f"npu-smi info: chip '{self._first[0]}' has no second line")
         self._first = None
 

@@ -1,0 +1,66 @@
+"""The configuration: durations, defaults, and complaints with line and key."""
+
+import pytest
+
+from accelwatch.config import Config, ConfigError, parse
+
+
+def test_an_empty_file_gives_the_defaults_of_the_contract() -> None:
+    """Defaults are those of the documented example."""
+    config = parse("", "x.yml")
+    assert config == Config()
+    assert (config.listen, config.state_dir, config.sources.nvml.interval) == ("0.0.0.0:9817", "/var/lib/accelwatch", 1)
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("500ms", 0.5), ("5s", 5), ("2m", 120), ("24h", 86400), ("7", 7)])
+def test_durations_are_words_or_seconds(text: str, wanted: float) -> None:
+    """Every documented form of a duration is read."""
+    assert parse(f"sources: {{rdma: {{interval: {text}}}}}", "x").sources.rdma.interval == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "node: a\nsources:\n  nvml:\n    intervall: 5s\n",
+            "x.yml:4: sources.nvml.intervall: unknown key; expected one of",
+        ),
+        ("sources:\n  nvml: {interval: 5 parsecs}\n", "x.yml:2: sources.nvml.interval: Expected a duration"),
+        ("sources:\n  rdma: {enabled: maybe}\n", "x.yml:2: sources.rdma.enabled: "),
+        ("node: a\nnode: b\n", "x.yml:2: node: given twice (first in line 1)"),
+        ("a: b\nnode: {\n", "x.yml:3: not valid YAML"),
+        ("- a\n", "x.yml:1: the file: Expected a mapping"),
+        ("node: x\nlisten: 9817\n", "x.yml:2: listen: Expected `str`"),
+        ("listen: nowhere\n", "x.yml:1: listen: Expected HOST:PORT"),
+        ("state_dir: here\n", "x.yml:1: state_dir: Expected an absolute path"),
+        ("labels:\n  a-b: c\n", "x.yml:2: labels.a-b: Expected a Prometheus label name"),
+        ("labels: {node: c}\n", "x.yml:1: labels.node: this label is set by the agent"),
+    ],
+)
+def test_a_bad_file_names_file_line_key_and_what_was_expected(text: str, complaint: str) -> None:
+    """The complaint is what a person needs to mend the file."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "x.yml")
+    assert str(caught.value).startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "web_config: /x",
+        "alertmanager: {urls: ['http://a']}",
+        "expect: {devices: 8}",
+        "sources: {hccl_log: {paths: [/a]}}",
+    ],
+)
+def test_a_key_of_a_later_version_is_refused_not_ignored(text: str) -> None:
+    """Nobody believes in TLS that is not there."""
+    with pytest.raises(ConfigError, match="not implemented"):
+        parse(text, "x")
+
+
+def test_the_hash_differs_exactly_where_the_configuration_does() -> None:
+    """Drift between nodes shows in config_hash, spelling does not."""
+    one, same = parse("sources: {nvml: {interval: 1s}}", "a"), parse("# nothing\n", "b")
+    assert one.digest == same.digest
+    assert parse("sources: {nvml: {interval: 2s}}", "c").digest != one.digest
