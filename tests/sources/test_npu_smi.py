@@ -1,7 +1,6 @@
 """The npu-smi source: one table per poll, slow queries spread, each value as the node has it."""
 
 import pytest
-from support import FakeClock, SimulatedTools, corpus, node_of
 
 from accelwatch.readings.health import Level
 from accelwatch.readings.identity import DeviceKey, Vendor
@@ -11,6 +10,7 @@ from accelwatch.sources import npu_smi_queries as queries
 from accelwatch.sources.base import SourceError
 from accelwatch.sources.commands import Output
 from accelwatch.sources.npu_smi import NpuSmi
+from support import FakeClock, SimulatedTools, corpus, node_of
 
 
 def source(tools: SimulatedTools, clock: FakeClock | None = None) -> NpuSmi:

@@ -1,12 +1,12 @@
 """The table of `npu-smi info`: own cases of every layout, and the captures."""
 
 import pytest
-from support import corpus, node_of
 
 from accelwatch.readings.health import Level
 from accelwatch.simulator import npu_smi
 from accelwatch.sources.base import SourceError
 from accelwatch.sources.npu_smi_info import ChipRow, Info, parse_info
+from support import corpus, node_of
 
 MIB = 1 << 20
 
@@ -33,7 +33,8 @@ def printed(family: str, driver: str, devices: int = 4) -> str:
 @pytest.mark.parametrize(
     ("family", "driver"),
     [
-        ("310", "22.0.2"), ("310B", "23.0.0"), ("310P", "23.0.rc3"), ("910", "22.0.4"), ("910", "24.1.0"), ("910B", "23.0.2.1"),
+        ("310", "22.0.2"), ("310B", "23.0.0"), ("310P", "23.0.rc3"), ("910", "22.0.4"), ("910", "24.1.0"),
+        ("910B", "23.0.2.1"),
         ("910B", "24.1.rc1"), ("910B", "26.0.rc1"), ("A3", "24.1.rc3.7"), ("950", "26.0.0"),
     ],
 )  # fmt: skip
@@ -174,5 +175,5 @@ def test_the_simulator_prints_what_the_capture_shows(name: str) -> None:
     text = corpus("ascend", "npu-smi", f"{name}.txt").splitlines()
     family = "A3" if "A3" in name else "910B"
     ours = printed(family, "24.1.rc1", 16).splitlines()
-    assert [line for line in ours[2:6]] == [line.rstrip() for line in text[2:6]]
+    assert ours[2:6] == [line.rstrip() for line in text[2:6]]
     assert {len(line) for line in ours} == {len(line.rstrip()) for line in text}

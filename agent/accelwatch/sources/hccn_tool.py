@@ -88,10 +88,13 @@ class HccnTool:
                 f"hccn_tool: no port of {len(devices)} devices answers: {problems[0] if problems else ''}"
             )
         budget = EVERYTHING_SECONDS if everything else self._interval * BUDGET_SHARE
-        for number, (port, query) in enumerate(self._due(ports, everything or self._polls == 1)):
+        first = everything or self._polls == 1
+        for number, (port, query) in enumerate(self._due(ports, first)):
             if number and self._clock.monotonic() - started >= budget:
                 break
             problems += self._ask(port, query)
+            if first:  # from here on each comes at its own poll
+                self._asked[(port, query)] -= number % PERIODS[query]
         return Snapshot(
             links=tuple(self._completed(link, port) for link, port in zip(links, ports, strict=True)),
             problems=tuple(problems),
@@ -166,8 +169,7 @@ class HccnTool:
             if all_of_them:
                 due += own
                 continue
-            own.sort(key=lambda asked: self._asked.get(asked, -1))
-            due += own[: -(-len(own) // period)]
+            due += [one for one in own if self._polls - self._asked.get(one, -period) >= period]
         return due
 
     def _resting(self, asked: tuple[PortKey, str]) -> bool:

@@ -99,6 +99,8 @@ class NpuSmi:
             if number and self._clock.monotonic() - started >= budget:
                 break
             problems += self._ask(query)
+            if first:  # from here on each comes at its own poll
+                self._asked[query] -= number % query.period
         devices = tuple(self._device(row, info) for row in rows)
         return Snapshot(devices=devices, complete=complete, problems=(*info.problems, *problems))
 
@@ -147,7 +149,7 @@ class NpuSmi:
         return []
 
     def _due(self, all_of_them: bool) -> Iterator[Query]:
-        """Slow queries in the order of need; spread so that each comes once in its period."""
+        """Slow queries whose period is over, in the order of need."""
         candidates = list(self._queries())
         for query in list(self._answers):
             if query not in candidates:
@@ -155,11 +157,9 @@ class NpuSmi:
         if all_of_them:
             yield from candidates
             return
-        for period in (SIX, SIXTY):
-            own = [query for query in candidates if query.period == period and not self._resting(query)]
-            own.sort(key=lambda query: self._asked.get(query, -1))
-            share = -(-len(own) // period)
-            yield from (q for q in own[:share] if self._polls - self._asked.get(q, -period) >= 1)
+        for query in candidates:
+            if not self._resting(query) and self._polls - self._asked.get(query, -query.period) >= query.period:
+                yield query
 
     def _resting(self, query: Query) -> bool:
         since = self._unsupported.get(query)

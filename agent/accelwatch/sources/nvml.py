@@ -216,7 +216,7 @@ class Nvml:
         identity = self._ordinals.get(call.device)
         if identity is not None:
             self._devices.pop(identity.key, None)
-        raise SourceTimeout(f"{message}; the other GPUs are read without it, it is tried again in {length:.0f} s")
+        raise _DeviceBlamed(f"{message}; the other GPUs are read without it, it is tried again in {length:.0f} s")
 
     def _fail(self, message: str) -> None:
         """Ends the worker and waits before the next one; always raises."""
