@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) prometheus-node-exporter chromium
 
-.PHONY: install run test bench lint constraints clean
+.PHONY: install run test bench lint metrics-table constraints clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,9 @@ lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+metrics-table: $(VENV)/.installed-test
+	@$(BIN)/python tests/readme_table.py
 
 constraints: $(VENV)/.installed-test
 	@{ echo '# Versions that the tests pass with; `make install` keeps to them. Made by `make constraints`.'; \

@@ -110,8 +110,9 @@ class Server:
             self._control.close()
         for connection in list(self._connections.values()):
             self._drop(connection)
-        for listener in self._listeners:
-            listener.close()
+        self._selector.close()
+        for ours in (*self._listeners, self._wake_read, self._wake_write):
+            ours.close()
 
     def _run(self) -> None:
         checked = time.monotonic()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-DEVICES, LINKS, PROCESSES, OVERRIDES = 64, 18, 16, 24
+DEVICES, LINKS, PROCESSES, OVERRIDES, MIG_DEVICES = 64, 18, 16, 24, 7
+XIDS = 64  # the last ones, in a ring: `xid_total` counts all
+PLACES = 8  # nvmlMemoryLocation_t: L1, L2, device memory, register, texture, shared, CBU, SRAM
+NVLINK5_FIRST, NVLINK5_COUNT = 201, 22  # NVML_FI_DEV_NVLINK_COUNT_*, Blackwell's counters per link
 NO_VALUE = 0xFFFFFFFF  # the device does not report it: NVML_ERROR_NOT_SUPPORTED
+NO_COUNT = 0xFFFFFFFFFFFFFFFF  # the same for 64 bits
 
 
 class Override(ctypes.Structure):
@@ -23,6 +27,25 @@ class ProcessEntry(ctypes.Structure):
         ("padding", ctypes.c_uint32),
         ("memory", ctypes.c_uint64),
         ("name", ctypes.c_char * 64),
+    )
+
+
+class FieldResult(ctypes.Structure):
+    """What the element of nvmlDeviceGetFieldValues for one field gives as its own nvmlReturn."""
+
+    _fields_ = (("field", ctypes.c_uint32), ("result", ctypes.c_int32))
+
+
+class MigEntry(ctypes.Structure):
+    """A MIG device; its address is its handle."""
+
+    _fields_ = (
+        ("name", ctypes.c_char * 64),
+        ("uuid", ctypes.c_char * 64),
+        ("gpu_instance", ctypes.c_uint32),
+        ("compute_instance", ctypes.c_uint32),
+        ("memory_total", ctypes.c_uint64),
+        ("memory_used", ctypes.c_uint64),
     )
 
 
@@ -48,12 +71,21 @@ class DeviceEntry(ctypes.Structure):
         ("memory_used", ctypes.c_uint64),
         ("clocks", ctypes.c_uint32 * 4),
         ("throttle", ctypes.c_uint64),
-        ("ecc", ctypes.c_uint64 * 8),  # [error][counter][dram, sram]
+        ("ecc", ctypes.c_uint64 * (4 * PLACES)),  # [corrected, uncorrected][volatile, aggregate][place]
+        ("violations", ctypes.c_uint64 * 8),  # nvmlPerfPolicyType_t, nanoseconds
         ("remapped", ctypes.c_uint32 * 4),
+        (
+            "retired",
+            ctypes.c_uint32 * 2,
+        ),  # pages by cause: corrected errors, an uncorrected one; NO_VALUE from Ampere on
+        ("retired_pending", ctypes.c_uint32),
+        ("memory_utilization", ctypes.c_uint32),
+        ("architecture", ctypes.c_uint32),
         ("sram_threshold", ctypes.c_uint32),
         ("link_count", ctypes.c_uint32),
         ("link_state", ctypes.c_uint32 * LINKS),
         ("link_errors", ctypes.c_uint64 * (LINKS * 4)),
+        ("link_counts", ctypes.c_uint64 * (LINKS * NVLINK5_COUNT)),
         ("nvlink5", ctypes.c_uint32),
         ("pcie_generation", ctypes.c_uint32),
         ("pcie_generation_max", ctypes.c_uint32),
@@ -66,8 +98,14 @@ class DeviceEntry(ctypes.Structure):
         ("process_count", ctypes.c_uint32),
         ("processes", ProcessEntry * PROCESSES),
         ("override_count", ctypes.c_uint32),
-        ("padding", ctypes.c_uint32),
         ("overrides", Override * OVERRIDES),
+        ("field_result_count", ctypes.c_uint32),
+        ("field_results", FieldResult * OVERRIDES),
+        ("mig_enabled", ctypes.c_uint32),
+        ("mig_count", ctypes.c_uint32),
+        ("mig", MigEntry * MIG_DEVICES),
+        ("xid_total", ctypes.c_uint32),
+        ("xids", ctypes.c_uint32 * XIDS),
     )
 
 
@@ -86,7 +124,7 @@ class NodeEntry(ctypes.Structure):
     )
 
 
-MAGIC = 0x41574C32
+MAGIC = 0x41574C33
 
 _C_TYPES: dict[Any, str] = {
     ctypes.c_uint32: "uint32_t",
@@ -95,6 +133,8 @@ _C_TYPES: dict[Any, str] = {
     ctypes.c_char: "char",
     Override: "struct Override",
     ProcessEntry: "struct ProcessEntry",
+    FieldResult: "struct FieldResult",
+    MigEntry: "struct MigEntry",
     DeviceEntry: "struct DeviceEntry",
 }
 
@@ -103,12 +143,20 @@ def header() -> str:
     """The same in C."""
     lines = [
         "/* Made from nvml_layout.py. */",
+        "#pragma once",
         "#include <stdint.h>",
         f"#define STATE_MAGIC 0x{MAGIC:x}u",
         f"#define NO_VALUE 0x{NO_VALUE:x}u",
+        f"#define NO_COUNT 0x{NO_COUNT:x}ull",
         f"#define LINKS {LINKS}",
+        f"#define PLACES {PLACES}",
+        f"#define XIDS {XIDS}",
+        f"#define MIG_DEVICES {MIG_DEVICES}",
+        f"#define DEVICES {DEVICES}",
+        f"#define NVLINK5_FIRST {NVLINK5_FIRST}",
+        f"#define NVLINK5_COUNT {NVLINK5_COUNT}",
     ]
-    for structure in (Override, ProcessEntry, DeviceEntry, NodeEntry):
+    for structure in (Override, ProcessEntry, FieldResult, MigEntry, DeviceEntry, NodeEntry):
         lines.append(f"struct {structure.__name__} {{")
         for name, kind in ((field[0], field[1]) for field in structure._fields_):
             length = getattr(kind, "_length_", None)

@@ -1,80 +1,7 @@
 /* A libnvidia-ml.so.1 without a GPU: answers from the file state.bin beside it, which the simulator writes.
  * The ABI is that of nvml.h (API 13); structure sizes and version words as in NVIDIA's go-nvml header. */
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#include "layout.h"
-
-typedef int nvmlReturn_t;
-typedef struct DeviceEntry *nvmlDevice_t;
-enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, SMALL = 7, NO_DRIVER = 9, LOST = 15, BAD_VERSION = 25 };
-#define API __attribute__((visibility("default")))
-
-static volatile struct NodeEntry *node;
-static int initialised;
-
-static struct NodeEntry *state(void) {
-    if (!node) {
-        Dl_info info;
-        char path[4096];
-        if (!dladdr((void *)state, &info) || !info.dli_fname) return 0;
-        const char *slash = strrchr(info.dli_fname, '/');
-        int length = slash ? (int)(slash - info.dli_fname) : 1;
-        snprintf(path, sizeof path, "%.*s/state.bin", length, slash ? info.dli_fname : ".");
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0) return 0;
-        void *memory = mmap(0, sizeof(struct NodeEntry), PROT_READ, MAP_SHARED, fd, 0);
-        close(fd);
-        if (memory == MAP_FAILED || ((struct NodeEntry *)memory)->magic != STATE_MAGIC) return 0;
-        node = memory;
-    }
-    return (struct NodeEntry *)node;
-}
-
-static const volatile struct Override *find(const volatile struct Override *list, uint32_t count, const char *symbol) {
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp((const char *)list[i].symbol, symbol) || !strcmp((const char *)list[i].symbol, "*")) return &list[i];
-    return 0;
-}
-
-/* Waits while the call is to block, then gives the result that is forced on it, if any. */
-static nvmlReturn_t misbehave(const volatile struct Override *list, const volatile uint32_t *count, const char *symbol) {
-    const volatile struct Override *found;
-    while ((found = find(list, *count, symbol)) && found->block) usleep(50000);
-    return found ? found->result : OK;
-}
-
-static nvmlReturn_t system_call(const char *symbol) {
-    struct NodeEntry *s = state();
-    if (!s) return NO_DRIVER;
-    nvmlReturn_t result = misbehave(s->overrides, &s->override_count, symbol);
-    return result ? result : initialised ? OK : UNINITIALIZED;
-}
-
-static nvmlReturn_t device_call(nvmlDevice_t device, const char *symbol) {
-    nvmlReturn_t result = system_call(symbol);
-    if (result) return result;
-    if (!device) return INVALID;
-    result = misbehave(device->overrides, &device->override_count, symbol);
-    if (result) return result;
-    if (!device->present) return LOST;
-    return device->status;
-}
-
-#define SYSTEM() do { nvmlReturn_t r_ = system_call(__func__); if (r_) return r_; } while (0)
-#define DEVICE(d) do { nvmlReturn_t r_ = device_call(d, __func__); if (r_) return r_; } while (0)
-#define TELL(target, value) do { if ((value) == NO_VALUE) return UNSUPPORTED; *(target) = (value); return OK; } while (0)
-
-static nvmlReturn_t text(char *out, unsigned size, const char *value) {
-    if (!*value) return UNSUPPORTED;
-    if (strlen(value) + 1 > size) return SMALL;
-    strcpy(out, value);
-    return OK;
-}
+#include "common.h"
 
 API nvmlReturn_t nvmlInitWithFlags(unsigned flags) {
     (void)flags;
@@ -125,8 +52,11 @@ API nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *devic
         if (state()->devices[i].present && !strcmp(state()->devices[i].uuid, uuid)) { *device = &state()->devices[i]; return OK; }
     return NOT_FOUND;
 }
-API nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t d, char *out, unsigned size) { DEVICE(d); return text(out, size, d->name); }
-API nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t d, char *out, unsigned size) { DEVICE(d); return text(out, size, d->uuid); }
+/* What a MIG device answers itself; its GPU must be well. */
+#define MIG(d, answer) do { nvmlDevice_t gpu_; struct MigEntry *mig = mig_of(d, &gpu_); if (mig) { DEVICE(gpu_); return answer; } } while (0)
+
+API nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t d, char *out, unsigned size) { MIG(d, text(out, size, mig->name)); DEVICE(d); return text(out, size, d->name); }
+API nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t d, char *out, unsigned size) { MIG(d, text(out, size, mig->uuid)); DEVICE(d); return text(out, size, d->uuid); }
 API nvmlReturn_t nvmlDeviceGetSerial(nvmlDevice_t d, char *out, unsigned size) { DEVICE(d); return text(out, size, d->serial); }
 API nvmlReturn_t nvmlDeviceGetVbiosVersion(nvmlDevice_t d, char *out, unsigned size) { DEVICE(d); return text(out, size, d->vbios); }
 API nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t d, unsigned *out) { DEVICE(d); *out = (unsigned)(d - state()->devices); return OK; }
@@ -148,7 +78,7 @@ API nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t d, struct Utilizatio
     DEVICE(d);
     if (d->utilization == NO_VALUE) return UNSUPPORTED;
     out->gpu = d->utilization;
-    out->memory = d->utilization / 3;
+    out->memory = d->memory_utilization == NO_VALUE ? 0 : d->memory_utilization;
     return OK;
 }
 API nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t d, unsigned *out) { DEVICE(d); TELL(out, d->power_milliwatts); }
@@ -160,32 +90,47 @@ API nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t d, unsigned
 API nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(nvmlDevice_t d, unsigned long long *out) { DEVICE(d); *out = d->throttle; return OK; }
 
 struct Memory { unsigned long long total, free, used; };
+static nvmlReturn_t memory(struct Memory *out, uint64_t total, uint64_t used) {
+    out->total = total; out->used = used; out->free = total - used;
+    return OK;
+}
 struct Memory2 { unsigned version; unsigned long long total, reserved, free, used; };
 _Static_assert(sizeof(struct Memory2) == 40, "nvmlMemory_v2_t");
 API nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t d, struct Memory *out) {
+    MIG(d, memory(out, mig->memory_total, mig->memory_used));
     DEVICE(d);
-    out->total = d->memory_total; out->used = d->memory_used; out->free = out->total - out->used;
-    return OK;
+    return memory(out, d->memory_total, d->memory_used);
 }
 API nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t d, struct Memory2 *out) {
     if (out->version != (sizeof *out | 2u << 24)) return BAD_VERSION;
+    struct Memory plain;
+    nvmlDevice_t gpu;
+    struct MigEntry *mig = mig_of(d, &gpu);
+    if (mig) {
+        DEVICE(gpu);
+        memory(&plain, mig->memory_total, mig->memory_used);
+        out->total = plain.total; out->used = plain.used; out->reserved = 0; out->free = plain.free;
+        return OK;
+    }
     DEVICE(d);
     out->total = d->memory_total; out->used = d->memory_used; out->reserved = 0; out->free = out->total - out->used;
     return OK;
 }
 
-static uint64_t *ecc(nvmlDevice_t d, int error, int counter) { return &d->ecc[(error * 2 + counter) * 2]; }
+uint64_t *ecc(nvmlDevice_t d, int error, int counter) { return &d->ecc[(error * 2 + counter) * PLACES]; }
+uint64_t ecc_total(nvmlDevice_t d, int error, int counter) { return ecc(d, error, counter)[2] + ecc(d, error, counter)[7]; }
+API nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t d, unsigned *current, unsigned *pending) { DEVICE(d); *current = *pending = 1; return OK; }
 API nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t d, int error, int counter, unsigned long long *out) {
     DEVICE(d);
     if (error < 0 || error > 1 || counter < 0 || counter > 1) return INVALID;
-    *out = ecc(d, error, counter)[0] + ecc(d, error, counter)[1];
+    *out = ecc_total(d, error, counter);
     return OK;
 }
 API nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t d, int error, int counter, int place, unsigned long long *out) {
     DEVICE(d);
-    if (error < 0 || error > 1 || counter < 0 || counter > 1) return INVALID;
-    if (place != 2 && place != 7) return UNSUPPORTED;
-    *out = ecc(d, error, counter)[place == 7];
+    if (error < 0 || error > 1 || counter < 0 || counter > 1 || place < 0 || place >= PLACES) return INVALID;
+    if (ecc(d, error, counter)[place] == NO_COUNT) return UNSUPPORTED;
+    *out = ecc(d, error, counter)[place];
     return OK;
 }
 struct SramStatus { unsigned version; unsigned long long counts[11]; unsigned exceeded; };
@@ -194,16 +139,22 @@ API nvmlReturn_t nvmlDeviceGetSramEccErrorStatus(nvmlDevice_t d, struct SramStat
     if (out->version != (104u | 1u << 24)) return BAD_VERSION;
     DEVICE(d);
     memset(out->counts, 0, sizeof out->counts);
+    out->counts[1] = ecc(d, 1, 1)[7]; /* aggregateUncSecDed, ... in the order of nvml.h */
+    out->counts[2] = ecc(d, 0, 1)[7];
+    out->counts[4] = ecc(d, 1, 0)[7];
+    out->counts[5] = ecc(d, 0, 0)[7];
     out->exceeded = d->sram_threshold;
     return OK;
 }
 API nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t d, unsigned *corrected, unsigned *uncorrected, unsigned *pending, unsigned *failed) {
     DEVICE(d);
+    if (d->remapped[0] == NO_VALUE) return UNSUPPORTED;
     *corrected = d->remapped[0]; *uncorrected = d->remapped[1]; *pending = d->remapped[2]; *failed = d->remapped[3];
     return OK;
 }
 API nvmlReturn_t nvmlDeviceGetRowRemapperHistogram(nvmlDevice_t d, unsigned *banks) {
     DEVICE(d);
+    if (d->remapped[0] == NO_VALUE) return UNSUPPORTED;
     memset(banks, 0, 5 * sizeof *banks);
     banks[4] = d->remapped[3] ? 1 : 0;
     banks[0] = 2560 - banks[4];
@@ -261,32 +212,4 @@ API nvmlReturn_t nvmlSystemGetProcessName(unsigned pid, char *out, unsigned size
         for (uint32_t j = 0; j < s->devices[i].process_count; j++)
             if (s->devices[i].processes[j].pid == pid) return text(out, size, s->devices[i].processes[j].name);
     return NOT_FOUND;
-}
-API nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t d, unsigned *current, unsigned *pending) { DEVICE(d); *current = *pending = 0; return OK; }
-
-struct FieldValue { unsigned id, scope; long long timestamp, latency; unsigned type; nvmlReturn_t result; union { double d; unsigned ui; unsigned long long ull; } value; };
-_Static_assert(sizeof(struct FieldValue) == 40, "nvmlFieldValue_t");
-static void field(nvmlDevice_t d, struct FieldValue *f) {
-    static const unsigned nvlink5[] = {207, 208, 211, 214};
-    unsigned value = NO_VALUE;
-    f->result = OK; f->type = 1; f->latency = 1;
-    switch (f->id) {
-    case 82: value = d->memory_temperature; break;
-    case 83: f->type = 3; f->value.ull = d->energy_millijoules; return;
-    case 91: value = d->link_count ? d->link_count : NO_VALUE; break;
-    case 185: case 186: value = d->power_milliwatts; break;
-    case 230: value = d->recovery_action; break;
-    default:
-        for (unsigned i = 0; i < 4; i++)
-            if (d->nvlink5 && f->id == nvlink5[i] && f->scope < d->link_count) {
-                f->type = 3; f->value.ull = d->link_errors[f->scope * 4 + i]; return;
-            }
-    }
-    if (value == NO_VALUE) { f->result = UNSUPPORTED; return; }
-    f->value.ull = 0; f->value.ui = value;
-}
-API nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t d, int count, struct FieldValue *values) {
-    DEVICE(d);
-    for (int i = 0; i < count; i++) field(d, &values[i]);
-    return OK;
 }
