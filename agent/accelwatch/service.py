@@ -67,6 +67,7 @@ class Agent:
             },
             report=_report_flaw,
         )
+        self._sources_started = False
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._wake = threading.Event()
@@ -82,6 +83,7 @@ class Agent:
         self.server.start()
         self._scheduler.start()
         self._match_sources(None)
+        self._sources_started = True
         notifier = Notifier()
         notifier.send("READY=1", f"STATUS=serving on {address[0]}:{address[1]}")
         log.get().info(
@@ -239,6 +241,8 @@ class Agent:
         return Response(200, "text/plain; charset=utf-8", b"ok\n")
 
     def _serve_readyz(self, _request: Request) -> Response:
+        if not self._sources_started:
+            return Response(503, "text/plain; charset=utf-8", b"starting\n")
         waiting = [status.source for status in self._scheduler.statuses if status.up is None]
         if waiting:
             text = f"waiting for the first answer of: {', '.join(waiting)}\n"

@@ -91,7 +91,9 @@ def test_blackwell_links_are_read_by_their_own_fields(tmp_path: Path) -> None:
     links = rig.source.poll().devices[0].links
     rig.source.close()
     assert links is not None
-    assert links[7].errors == {"buffer_overrun": 0, "rx_errors": 5, "local_integrity": 0, "recovery_failed": 0}
+    assert links[7].errors is not None
+    assert {name: count for name, count in links[7].errors.items() if count} == {"rx_errors": 5}
+    assert "crc_flit" not in links[7].errors
 
 
 def test_fast_polls_keep_the_rest_and_every_tenth_reads_it(rig: Rig) -> None:

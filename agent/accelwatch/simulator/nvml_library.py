@@ -14,9 +14,25 @@ from pathlib import Path
 from accelwatch.simulator import nvml_layout as layout
 from accelwatch.simulator.state import Node, NvidiaDevice
 
-SOURCE = Path(__file__).parent / "libnvml" / "nvml.c"
+SOURCES = Path(__file__).parent / "libnvml"
 LIBRARY, STATE = "libnvidia-ml.so.1", "state.bin"
 MIB = 1 << 20
+
+# In the order of nvmlMemoryLocation_t; what a place without a key gives: device memory and SRAM count from 0.
+_PLACES = (
+    ("l1", layout.NO_COUNT), ("l2", layout.NO_COUNT), ("hbm", 0), ("register", layout.NO_COUNT),
+    ("texture", layout.NO_COUNT), ("shared", layout.NO_COUNT), ("cbu", layout.NO_COUNT), ("sram", 0),
+)  # fmt: skip
+_VIOLATIONS = (
+    "power", "thermal", "sync_boost", "board_limit", "low_utilization", "reliability", "app_clocks", "base_clocks",
+)  # fmt: skip
+_LINK_ERRORS = ("replay", "recovery", "crc_flit", "crc_data")
+# Fields 201 to 222; "" is told by no simulated GPU.
+_NVLINK5 = (
+    "sent_packets", "", "received_packets", "", "", "malformed", "buffer_overrun", "rx_errors", "rx_remote",
+    "rx_general", "local_integrity", "discards", "recovery_ok", "recovery_failed", "recovery_events", "", "", "",
+    "effective_errors", "", "symbol_errors", "",
+)  # fmt: skip
 
 
 class CompilerMissing(Exception):
@@ -31,9 +47,9 @@ def install(directory: Path) -> Path:
 
 
 def _compiled() -> Path:
-    source = SOURCE.read_bytes()
+    files = sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h"))
     header = layout.header().encode()
-    digest = hashlib.sha256(source + header).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files) + header).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "accelwatch"
     result = cache / f"libnvml-{digest}.so"
     if result.exists():
@@ -57,7 +73,10 @@ def _compiled() -> Path:
             f"-I{scratch}",
         ]
         done = subprocess.run(
-            [*command, "-o", str(made), str(SOURCE), "-ldl"], capture_output=True, text=True, check=False
+            [*command, "-o", str(made), *(str(path) for path in files if path.suffix == ".c"), "-ldl"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise CompilerMissing(f"{compiler} cannot compile the simulated NVML: {done.stderr.strip()[:500]}")
@@ -83,7 +102,8 @@ class StateFile:
         entry.init_result = node.init_result
         entry.driver, entry.nvml = node.driver.encode(), node.tool.encode()
         entry.device_count = len(node.nvidia)
-        _overrides(entry, dict.fromkeys(node.blocked_library_calls, (0, 1)))
+        results = {symbol: (result, 0) for symbol, result in node.call_results.items()}
+        _overrides(entry, results | dict.fromkeys(node.blocked_library_calls, (0, 1)))
         for place, device in enumerate(node.nvidia):
             _fill(entry.devices[place], device, node.family == "blackwell")
         entry.magic = layout.MAGIC
@@ -113,21 +133,15 @@ def _fill(entry: layout.DeviceEntry, device: NvidiaDevice, blackwell: bool) -> N
     entry.throttle = device.throttle_bits
     for error, kind in enumerate(("corrected", "uncorrected")):
         for counter, counts in enumerate((device.ecc_volatile, device.ecc_aggregate)):
-            for place, memory in enumerate(("hbm", "sram")):
-                entry.ecc[(error * 2 + counter) * 2 + place] = counts.get(f"{memory}_{kind}", 0)
-    rows = (device.rows_corrected, device.rows_uncorrected, int(device.rows_pending), int(device.rows_failed))
-    for place, value in enumerate(rows):
-        entry.remapped[place] = value
+            for place, (memory, unreported) in enumerate(_PLACES):
+                entry.ecc[(error * 2 + counter) * layout.PLACES + place] = counts.get(f"{memory}_{kind}", unreported)
+    _repairs(entry, device)
+    for place, policy in enumerate(_VIOLATIONS):
+        entry.violations[place] = device.violation_nanoseconds.get(policy, 0)
+    entry.memory_utilization = _scaled(device.memory_utilization_percent)
+    entry.architecture = {"A": 7, "H": 9, "B": 10}.get(device.model.removeprefix("NVIDIA ")[:1], layout.NO_VALUE)
     entry.sram_threshold = int(device.sram_threshold_exceeded)
-    entry.nvlink5 = int(blackwell)
-    entry.link_count = len(device.links)
-    names = ("buffer_overrun", "rx_errors", "local_integrity", "recovery_failed") if blackwell else (
-        "replay", "recovery", "crc_flit", "crc_data"
-    )  # fmt: skip
-    for link in device.links:
-        entry.link_state[link.number] = int(link.up)
-        for place, name in enumerate(names):
-            entry.link_errors[link.number * 4 + place] = link.errors.get(name, 0)
+    _links(entry, device, blackwell)
     for name in ("pcie_generation", "pcie_generation_max", "pcie_width", "pcie_width_max", "pcie_replays"):
         setattr(entry, name, getattr(device, name))
     entry.fabric_state, entry.fabric_status = device.fabric_state, device.fabric_status
@@ -136,6 +150,50 @@ def _fill(entry: layout.DeviceEntry, device: NvidiaDevice, blackwell: bool) -> N
         entry.processes[place] = layout.ProcessEntry(process.pid, 0, process.memory_bytes, process.name.encode())
     entry.process_count = min(len(device.processes), layout.PROCESSES)
     _overrides(entry, {s: (r, 0) for s, r in device.call_results.items()} | dict.fromkeys(device.blocked_calls, (0, 1)))
+    for place, (number, result) in enumerate(list(device.field_results.items())[: layout.OVERRIDES]):
+        entry.field_results[place] = layout.FieldResult(number, result)
+    entry.field_result_count = min(len(device.field_results), layout.OVERRIDES)
+    _mig(entry, device)
+    total = len(device.xid_events)
+    for number in range(max(0, total - layout.XIDS), total):
+        entry.xids[number % layout.XIDS] = device.xid_events[number]
+    entry.xid_total = total  # last: a set that sees it finds the numbers
+
+
+def _repairs(entry: layout.DeviceEntry, device: NvidiaDevice) -> None:
+    rows = (device.rows_corrected, device.rows_uncorrected, int(device.rows_pending), int(device.rows_failed))
+    pages = (device.retired_pages_corrected, device.retired_pages_uncorrected)
+    for place, value in enumerate(rows):
+        entry.remapped[place] = value if device.row_remapping else layout.NO_VALUE
+    for place, value in enumerate(pages):
+        entry.retired[place] = layout.NO_VALUE if device.row_remapping else value
+    entry.retired_pending = layout.NO_VALUE if device.row_remapping else int(device.retired_pages_pending)
+
+
+def _links(entry: layout.DeviceEntry, device: NvidiaDevice, blackwell: bool) -> None:
+    entry.nvlink5 = int(blackwell)
+    entry.link_count = len(device.links)
+    for link in device.links:
+        entry.link_state[link.number] = int(link.up)
+        for place, name in enumerate(_LINK_ERRORS):
+            entry.link_errors[link.number * 4 + place] = link.errors.get(name, 0)
+        for place, counter in enumerate(_NVLINK5):
+            count = link.packets if counter in ("sent_packets", "received_packets") else link.errors.get(counter, 0)
+            entry.link_counts[link.number * layout.NVLINK5_COUNT + place] = count if counter else layout.NO_COUNT
+
+
+def _mig(entry: layout.DeviceEntry, device: NvidiaDevice) -> None:
+    entry.mig_enabled = int(bool(device.mig))
+    for place, mig in enumerate(device.mig[: layout.MIG_DEVICES]):
+        entry.mig[place] = layout.MigEntry(
+            mig.name.encode(),
+            mig.uuid.encode(),
+            mig.gpu_instance,
+            mig.compute_instance,
+            mig.memory_total_mib * MIB,
+            mig.memory_used_mib * MIB,
+        )
+    entry.mig_count = min(len(device.mig), layout.MIG_DEVICES)
 
 
 def _scaled(value: float | None, factor: float = 1) -> int:

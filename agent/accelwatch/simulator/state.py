@@ -13,6 +13,11 @@ class Process:
     name: str
     memory_bytes: int
     environ: dict[str, str] = field(default_factory=dict)
+    cpu_seconds: float = 0.0  # of user time
+    read_bytes: int = 0
+    written_bytes: int = 0
+    started: float = 0.0  # scenario seconds
+    state: str = "R"  # the letter of /proc/<pid>/stat
 
 
 @dataclass(slots=True)
@@ -51,6 +56,31 @@ class Device:
 
 
 @dataclass(slots=True)
+class MigDevice:
+    """A MIG device of a GPU, by its GPU instance and compute instance."""
+
+    gpu_instance: int
+    compute_instance: int
+    uuid: str
+    name: str
+    memory_total_mib: int
+    memory_used_mib: int = 0
+
+
+@dataclass(slots=True)
+class RdmaPort:
+    """Port 1 of an RDMA device of the host, as sysfs tells it."""
+
+    name: str  # mlx5_0
+    up: bool = True
+    link_layer: str = "InfiniBand"
+    rate: str = "400 Gb/sec (4X NDR)"
+    link_downed: int = 0
+    errors: dict[str, int] = field(default_factory=dict)  # file below counters/ or hw_counters/ -> count
+    packets: int = 0
+
+
+@dataclass(slots=True)
 class NvidiaDevice(Device):
     """A GPU behind libnvidia-ml.so.1."""
 
@@ -62,7 +92,7 @@ class NvidiaDevice(Device):
     energy_millijoules: int = 0
     ecc_volatile: dict[str, int] = field(
         default_factory=dict
-    )  # "hbm_corrected", "hbm_uncorrected", "sram_corrected", ...
+    )  # "hbm_corrected", "hbm_uncorrected", "sram_corrected", ...; places that are not reported have no key
     ecc_aggregate: dict[str, int] = field(default_factory=dict)
     rows_corrected: int = 0
     rows_uncorrected: int = 0
@@ -82,7 +112,14 @@ class NvidiaDevice(Device):
     blocked_calls: list[str] = field(default_factory=list)  # C symbols that never return; "*": all on this device
     call_results: dict[str, int] = field(default_factory=dict)  # C symbol -> nvmlReturn_t
     field_results: dict[int, int] = field(default_factory=dict)  # field id -> nvmlReturn_t
-    xid_events: list[int] = field(default_factory=list)  # waiting for an event set
+    xid_events: list[int] = field(default_factory=list)  # all so far, oldest first; a set delivers each once
+    memory_utilization_percent: float | None = None
+    row_remapping: bool = True  # False: before Ampere, which retires pages instead
+    retired_pages_corrected: int = 0
+    retired_pages_uncorrected: int = 0
+    retired_pages_pending: bool = False
+    violation_nanoseconds: dict[str, int] = field(default_factory=dict)  # "power", "thermal", "board_limit", ...
+    mig: list[MigDevice] = field(default_factory=list)  # empty: MIG mode is off
 
 
 @dataclass(slots=True)
@@ -136,5 +173,7 @@ class Node:
     hccn_tool_trouble: list[ToolTrouble] = field(default_factory=list)
     init_result: int = 0  # nvmlReturn_t of nvmlInitWithFlags
     blocked_library_calls: list[str] = field(default_factory=list)  # device-less NVML symbols that never return
+    call_results: dict[str, int] = field(default_factory=dict)  # C symbol -> nvmlReturn_t, without or on any device
+    rdma: list[RdmaPort] = field(default_factory=list)
     now: float = 0.0  # scenario seconds
     wall: float = 0.0  # the same moment in seconds since the epoch

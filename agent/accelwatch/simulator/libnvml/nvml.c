@@ -52,6 +52,19 @@ API nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *devic
         if (state()->devices[i].present && !strcmp(state()->devices[i].uuid, uuid)) { *device = &state()->devices[i]; return OK; }
     return NOT_FOUND;
 }
+API nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *address, nvmlDevice_t *device) {
+    unsigned domain, bus, slot, own_domain, own_bus, own_slot;
+    SYSTEM();
+    if (sscanf(address, "%x:%x:%x", &domain, &bus, &slot) != 3) return INVALID;
+    for (uint32_t i = 0; i < state()->device_count; i++) {
+        nvmlDevice_t d = &state()->devices[i];
+        if (sscanf(d->bus_id, "%x:%x:%x", &own_domain, &own_bus, &own_slot) != 3) continue;
+        if (own_domain != domain || own_bus != bus || own_slot != slot || !d->present) continue;
+        *device = d;
+        return d->status == LOST ? LOST : OK;
+    }
+    return NOT_FOUND;
+}
 /* What a MIG device answers itself; its GPU must be well. */
 #define MIG(d, answer) do { nvmlDevice_t gpu_; struct MigEntry *mig = mig_of(d, &gpu_); if (mig) { DEVICE(gpu_); return answer; } } while (0)
 
@@ -205,6 +218,9 @@ API nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t d, unsigne
         out[i] = (struct ProcessInfo){d->processes[i].pid, d->processes[i].memory, ~0u, ~0u};
     return OK;
 }
+/* Training is all compute. */
+API nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t d, unsigned *count, struct ProcessInfo *out) { DEVICE(d); (void)out; *count = 0; return OK; }
+API nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v3(nvmlDevice_t d, unsigned *count, struct ProcessInfo *out) { DEVICE(d); (void)out; *count = 0; return OK; }
 API nvmlReturn_t nvmlSystemGetProcessName(unsigned pid, char *out, unsigned size) {
     SYSTEM();
     struct NodeEntry *s = state();
