@@ -180,7 +180,10 @@ class Agent:
             self._page = self._render()
 
     def _render(self) -> Page:
-        return self._renderer.render(self._node.view(), self._scheduler.statuses, self._status())
+        view, now = self._node.view(), self._clock.time()
+        lost = {(d.row.identity.key.vendor.value, d.row.label) for d in view.devices if not d.row.up}
+        self._lost_since = {key: self._lost_since.get(key, now) for key in lost}
+        return self._renderer.render(view, self._scheduler.statuses, self._status())
 
     def _status(self) -> AgentStatus:
         return AgentStatus(
@@ -195,8 +198,6 @@ class Agent:
     def report(self) -> dict[str, Any]:
         """The document of `check --json` as it stands now."""
         view, now = self._node.view(), self._clock.time()
-        lost = {(d.row.identity.key.vendor.value, d.row.label) for d in view.devices if not d.row.up}
-        self._lost_since = {key: self._lost_since.get(key, now) for key in lost}
         faults = lost_devices(view, self.config.node_name, self._lost_since, now)
         return report.document(self.config.node_name, view, faults, self._scheduler.statuses)
 

@@ -104,7 +104,8 @@ def _fault(fault: Mapping[str, Any]) -> str:
 def _device(device: Mapping[str, Any]) -> tuple[str, ...]:
     used, total = device["memory_used_bytes"], device["memory_total_bytes"]
     codes = f" {escape(' '.join(device['error_codes']))}" if device["error_codes"] else ""
-    up = sum(link["state"] == "up" for link in device["links"])
+    links = [link for link in device["links"] if link["state"] != "unknown"]
+    up = sum(link["state"] == "up" for link in links)
     all_up = up == len(device["links"])
     processes = device["processes"]
     names = ", ".join(sorted({escape(process["name"] or "unnamed") for process in processes or ()}))
@@ -117,25 +118,19 @@ def _device(device: Mapping[str, Any]) -> tuple[str, ...]:
         _number(device["utilization_ratio"], "{:.0%}"),
         _NONE if used is None or total is None else f"{used // _MIB} / {total // _MIB} MiB",
         f"{_number(device['ecc']['corrected'], '{}')} / {_number(device['ecc']['uncorrected'], '{}')}",
-        _NONE
-        if not device["links"]
-        else f"<span class={'ok' if all_up else 'warning'}>{up} of {len(device['links'])} up</span>",
+        _NONE if not links else f"<span class={'ok' if all_up else 'warning'}>{up} of {len(device['links'])} up</span>",
         _NONE if processes is None else f"{len(processes)} {names}",
     )
 
 
 def _links(devices: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        (escape(f"{device['vendor']} {device['device']}"), escape(link["link"]), _state(link["state"]))
+        (escape(f"{device['vendor']} {device['device']}"), f"<span class=bad>{escape(link['link'])}</span>")
         for device in devices
         for link in device["links"]
-        if link["state"] != "up"
+        if link["state"] == "down"
     ]
-    return "<h2>Links that are not up</h2>" + _table(("Device", "Link", "State"), rows, "") if rows else ""
-
-
-def _state(word: str) -> str:
-    return f"<span class={'bad' if word == 'down' else 'unknown'}>{escape(word)}</span>"
+    return "<h2>Links that are down</h2>" + _table(("Device", "Link"), rows, "") if rows else ""
 
 
 def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
