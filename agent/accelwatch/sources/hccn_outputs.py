@@ -19,15 +19,15 @@ _LANE = re.compile(r"^(Tx|Rx) ?Power ?(\d)$", re.IGNORECASE)
 # Counters of `-stat` that count something wrong; the rest count traffic and pauses.
 _ERROR_COUNTERS = re.compile(
     r"bad_pkt_num|fcs_err|roce_(?:rx|tx)_err|out_of_order|verification_err|qp_status_err|unexpected_ack|new_pkt_rty"
-    r"|crc_error_sum|route_err_cnt|out_err_cnt|length_err_cnt|retry_(?:req|ack)_sum"
+    r"|crc_error_sum|route_err_cnt|out_err_cnt|length_err_cnt|err_ind_cnt|retry_(?:req|ack)_sum"
 )
-# Traffic of the port in packets: NIC and RoCE on A2 and A3, flits on 950.
-_PACKET_COUNTERS = ("mac_tx_total_pkt_num", "mac_rx_total_pkt_num", "rx_busi_flit_num", "tx_busi_flit_num")
-_FALLBACK_PACKET_COUNTERS = (
-    "nic_tx_all_pkg_num",
-    "nic_rx_all_pkg_num",
-    "roce_tx_all_pkt_num",
-    "roce_rx_all_pkt_num",
+# Traffic of the port in packets, both ways: the first set that is there as a whole, since half of one would look like
+# a counter that went back. Flits on 950; where the MAC does not count, NIC and RoCE.
+_PACKET_COUNTERS = (
+    ("mac_tx_total_pkt_num", "mac_rx_total_pkt_num"),
+    ("rx_busi_flit_num", "tx_busi_flit_num"),
+    ("nic_tx_all_pkg_num", "nic_rx_all_pkg_num", "roce_tx_all_pkt_num", "roce_rx_all_pkt_num"),
+    ("nic_tx_all_pkg_num", "nic_rx_all_pkg_num"),
 )
 
 HEALTHY_NETWORK = ("Success", "Init")
@@ -64,12 +64,10 @@ def table_rows(output: str) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     header: list[str] | None = None
     previous = ""
-    rules = 0
     for line in (raw.strip() for raw in output.splitlines()):
         if line.startswith("+"):
             if previous.startswith("+") or not previous:
                 header = None
-            rules += 1
         elif line.startswith("|") and line.endswith("|"):
             cells = [cell.strip() for cell in line[1:-1].split("|")]
             if header is None or len(cells) != len(header):
@@ -120,7 +118,7 @@ def parse_last_change(output: str) -> bool | None:
 def parse_net_health(output: str) -> tuple[bool | None, str | None]:
     """`-net_health -g`: healthy or not, and its own words; unknown words are neither."""
     word = values(output).get("net health status")
-    if word is None:
+    if not word:
         return None, None
     if word.startswith(HEALTHY_NETWORK):
         return True, word
@@ -135,23 +133,23 @@ def parse_speed(output: str) -> float | None:
     match = _NUMBER.search(word)
     if match is None:
         return None
-    return float(match[0]) * (1e9 if re.search(r"\bG", word) else 1e6)
+    return float(match[0]) * (1e9 if "G" in word else 1e6)
 
 
 def parse_fec(output: str) -> str | None:
-    """`-fec -g`: its own words."""
-    return values(output).get("fec mode")
+    """`-fec -g`: its own words; of 950's table the Reed-Solomon mode (950 hccn_tool manual, -fec)."""
+    word = values(output).get("fec mode") or next(
+        (row["rs_mode"] for row in table_rows(output) if "rs_mode" in row), ""
+    )
+    return word or None
 
 
 def parse_stat(output: str) -> tuple[dict[str, int] | None, int | None]:
     """`-stat -g`: error counters by name, and packets of both ways; `None` where it has none of them."""
     numbers = {key: int(value) for key, value in values(output).items() if value.isdigit()}
     errors = {key: value for key, value in numbers.items() if _ERROR_COUNTERS.search(key)}
-    for names in (_PACKET_COUNTERS, _FALLBACK_PACKET_COUNTERS):
-        packets = [numbers[name] for name in names if name in numbers]
-        if packets:
-            return errors or None, sum(packets)
-    return errors or None, None
+    whole = next((names for names in _PACKET_COUNTERS if numbers.keys() >= set(names)), None)
+    return errors or None, None if whole is None else sum(numbers[name] for name in whole)
 
 
 def parse_optical(output: str) -> Optics | None:

@@ -5,6 +5,7 @@ One call after the other, as the vendor's own exporter does (reference/ascend.md
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -21,6 +22,8 @@ INSTALLED = ("/usr/local/Ascend/driver/tools/hccn_tool",)
 
 # Polls between two readings of each query; link and history come with every poll (design.md, Configuration).
 PERIODS = {"net_health": 6, "stat": 6, "speed": 6, "fec": 6, "optical": 60}
+# 950's tool has neither of the other two (950 hccn_tool manual, table of contents).
+QUERIES_950 = frozenset(("stat", "speed", "fec"))
 LIFETIME_PERIODS = 2.5
 BUDGET_SHARE = 0.25
 EVERYTHING_SECONDS = 45.0
@@ -59,7 +62,7 @@ class HccnTool:
         self._clock = clock
         self._devices = devices
         self._polls = 0
-        self._ports: dict[AscendDevice, list[outputs.Port]] = {}
+        self._ports: dict[AscendDevice, list[outputs.Port]] = {}  # of 950, as last listed
         self._held: dict[tuple[PortKey, str], Held] = {}
         self._asked: dict[tuple[PortKey, str], int] = {}
         self._unsupported: dict[tuple[PortKey, str], int] = {}
@@ -76,19 +79,27 @@ class HccnTool:
         problems: list[str] = []
         links: list[Link] = []
         ports: list[PortKey] = []
-        for device in devices:
-            try:
-                for port in self._ports_of(device):
-                    links.append(self._link(port))
-                    ports.append(port)
-            except SourceError as error:
-                problems.append(str(error))
+        for number, device in enumerate(devices):
+            if number and not everything and self._clock.monotonic() - started >= self._interval:
+                problems.append(
+                    f"hccn_tool: {len(devices) - number} devices not asked: the others took the whole interval"
+                )
+                break
+            found, trouble = self._links_of(device)
+            problems += trouble
+            for port, link in found:
+                ports.append(port)
+                links.append(link)
         if devices and not links:
             raise SourceError(
                 f"hccn_tool: no port of {len(devices)} devices answers: {problems[0] if problems else ''}"
             )
         budget = EVERYTHING_SECONDS if everything else self._interval * BUDGET_SHARE
         first = everything or self._polls == 1
+        known = {*self._held, *self._asked, *self._unsupported}
+        for gone in {one for one in known if one[0][0] not in devices}:
+            for table in (self._held, self._asked, self._unsupported):
+                table.pop(gone, None)
         for number, (port, query) in enumerate(self._due(ports, first)):
             if number and self._clock.monotonic() - started >= budget:
                 break
@@ -120,57 +131,69 @@ class HccnTool:
             raise SourceError(f"hccn_tool {' '.join(arguments)}: {words[:200]} (exit status {output.status})", words)
         return output.stdout
 
-    def _ports_of(self, device: AscendDevice) -> list[PortKey]:
-        if not device.generation_950:
-            return [(device, None, None)]
-        if self._polls % RETRY_POLLS == 1 or device not in self._ports:
-            found = outputs.parse_ports(self._run((device, None, None), "dev_info"))
-            if not found:
-                raise SourceError(f"hccn_tool -g -dev_info -i {device.hccn_id}: no table of ports in its output")
-            self._ports[device] = found
-        return [(device, port.udie, port.port) for port in self._ports[device]]
+    def _links_of(self, device: AscendDevice) -> tuple[list[tuple[PortKey, Link]], list[str]]:
+        """State and history of the device's ports: what every poll reads; and what of it failed."""
+        problems: list[str] = []
+        states: dict[PortKey, LinkState | None] = {}
+        try:
+            states = self._states_950(device) if device.generation_950 else self._state(device)
+        except SourceError as error:
+            problems.append(str(error))
+            # The ports are still there, and their history may answer; on A2 and A3 there is nothing without a state.
+            states = {(device, port.udie, port.port): None for port in self._ports.get(device, [])}
+        links: list[tuple[PortKey, Link]] = []
+        for port, state in states.items():
+            try:
+                links.append((port, self._with_history(port, state)))
+            except SourceError as error:
+                problems.append(str(error))
+                if state is not None:
+                    links.append((port, _link(port, state, None)))
+        return links, problems
 
-    def _link(self, port: PortKey) -> Link:
-        """State and history: what every poll reads."""
-        device, udie, number = port
-        state: LinkState | None
-        history_output = self._run(port, "link_stat")
-        history = outputs.parse_link_stat(history_output)
-        if device.generation_950:
-            last = outputs.parse_last_change(history_output)
-            known = next(
-                (
-                    LinkState.UP if p.up else LinkState.DOWN
-                    for p in self._ports[device]
-                    if (p.udie, p.port) == (udie, number)
-                ),
-                LinkState.UNKNOWN,
+    def _state(self, device: AscendDevice) -> dict[PortKey, LinkState | None]:
+        output = self._run((device, None, None), "link")
+        state = outputs.parse_link(output)
+        if state is None:
+            raise SourceError(f"hccn_tool -i {device.hccn_id} -link -g: no `link status` in its output", output)
+        return {(device, None, None): state}
+
+    def _states_950(self, device: AscendDevice) -> dict[PortKey, LinkState | None]:
+        """One call tells the state of all ports of a 950."""
+        output = self._run((device, None, None), "dev_info")
+        found = outputs.parse_ports(output)
+        if not found:
+            raise SourceError(f"hccn_tool -g -dev_info -i {device.hccn_id}: no table of ports in its output", output)
+        self._ports[device] = found
+        return {(device, port.udie, port.port): LinkState.UP if port.up else LinkState.DOWN for port in found}
+
+    def _with_history(self, port: PortKey, state: LinkState | None) -> Link:
+        output = self._run(port, "link_stat")
+        history = outputs.parse_link_stat(output)
+        if history is None:
+            raise SourceError(
+                f"hccn_tool -link_stat -i {port[0].hccn_id}: neither counts nor records in its output", output
             )
-            state = known if last is None else (LinkState.UP if last else LinkState.DOWN)
-        else:
-            output = self._run(port, "link")
-            state = outputs.parse_link(output)
-            if state is None:
-                raise SourceError(f"hccn_tool -i {device.hccn_id} -link -g: no `link status` in its output", output)
-        return Link(
-            key=device.key,
-            link="roce0" if udie is None else f"ub{udie}-{number}",
-            kind=LinkKind.ROCE if udie is None else LinkKind.UB,
-            state=state,
-            drops=history.drops if history else None,
-            ups=history.ups if history else None,
-            history=history.changes if history else None,
-        )
+        if state is None:
+            last = outputs.parse_last_change(output)
+            state = LinkState.UNKNOWN if last is None else LinkState.UP if last else LinkState.DOWN
+        return _link(port, state, history)
 
     def _due(self, ports: Sequence[PortKey], all_of_them: bool) -> list[tuple[PortKey, str]]:
         due: list[tuple[PortKey, str]] = []
-        for query, period in PERIODS.items():
-            own = [(port, query) for port in ports if not self._resting((port, query))]
+        for query in PERIODS:
+            own = [(port, query) for port in ports if query in QUERIES_950 or not port[0].generation_950]
             if all_of_them:
                 due += own
-                continue
-            due += [one for one in own if self._polls - self._asked.get(one, -period) >= period]
-        return due
+            else:
+                due += [one for one in own if not self._resting(one) and self._waits(one) >= 1]
+        # Where time is short the query that waits longest by its own period comes first, so that none starves.
+        return due if all_of_them else sorted(due, key=lambda one: -self._waits(one))
+
+    def _waits(self, asked: tuple[PortKey, str]) -> float:
+        """How many of its periods ago it was asked."""
+        last = self._asked.get(asked)
+        return math.inf if last is None else (self._polls - last) / PERIODS[asked[1]]
 
     def _resting(self, asked: tuple[PortKey, str]) -> bool:
         since = self._unsupported.get(asked)
@@ -211,3 +234,16 @@ class HccnTool:
             fec=outputs.parse_fec(self._fresh(port, "fec")),
             optics=outputs.parse_optical(self._fresh(port, "optical")),
         )
+
+
+def _link(port: PortKey, state: LinkState, history: outputs.LinkHistory | None) -> Link:
+    device, udie, number = port
+    return Link(
+        key=device.key,
+        link="roce0" if udie is None else f"ub{udie}-{number}",
+        kind=LinkKind.ROCE if udie is None else LinkKind.UB,
+        state=state,
+        drops=history.drops if history else None,
+        ups=history.ups if history else None,
+        history=history.changes if history else None,
+    )

@@ -15,15 +15,15 @@ from accelwatch.clock import Clock
 from accelwatch.readings.kernel import KernelRecord, KernelRecords
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.sources.base import Presence, SourceError
-from accelwatch.sources.kmsg import parse_record
+from accelwatch.sources.kmsg import RECORD_LIMIT_BYTES, RecordSplitter, parse_record
 from accelwatch.sources.privileged import PrivilegedReads
 
-# The kernel gives a record of at most 8 KiB with its dictionary, one per read.
-RECORD_LIMIT_BYTES = 16384
 BATCH = 256
+CHUNK_BYTES = 1 << 16
 # A regular file cannot be waited for.
 FILE_POLL_SECONDS = 0.2
 REOPEN_SECONDS, REOPEN_LIMIT_SECONDS = 1.0, 30.0
+UNKNOWN_BOOT = "unknown"
 
 
 class KernelLog:
@@ -49,42 +49,67 @@ class KernelLog:
         self._deliver = deliver
         self._clock = clock
         self._boot_id = _boot_id(boot_id_path)
-        self._last = cursor[1] if cursor is not None and cursor[0] == self._boot_id else None
+        same_boot = cursor is not None and cursor[0] == self._boot_id != UNKNOWN_BOOT
+        self._last = cursor[1] if cursor is not None and same_boot else None
+        self._replaced_file = False
         self._problem: str | None = f"{path}: not opened yet"
         self._malformed = 0
         self._told_malformed = 0
+        self._flaw: str | None = None
+        self._pause = REOPEN_SECONDS
         self._stopping = threading.Event()
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._thread = threading.Thread(target=self._run, name="kernel_log", daemon=True)
+        self._wake: tuple[int, int] | None = None
+        self._thread: threading.Thread | None = None
 
     def presence(self) -> Presence:
         """The log exists; whether it may be read is for `poll` to say."""
-        return Presence.PRESENT if self._path.exists() else Presence.ABSENT
+        try:
+            self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return Presence.ABSENT
+        except OSError:
+            return Presence.PRESENT
+        return Presence.PRESENT
 
     def start(self) -> None:
         """Opens the log, so that the first poll knows, and follows it."""
         descriptor = self._open()
-        self._thread = threading.Thread(target=self._run, args=(descriptor,), name="kernel_log", daemon=True)
+        if descriptor is not None:
+            self._problem = None
+        self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._thread = threading.Thread(
+            target=self._run, args=(descriptor, self._wake[0]), name="kernel_log", daemon=True
+        )
         self._thread.start()
 
     def poll(self, everything: bool = False) -> Snapshot:  # noqa: ARG002 - the protocol's
         """Empty while the log is followed. Raises `SourceError` while it cannot be."""
         if self._problem is not None:
             raise SourceError(self._problem)
-        new = self._malformed - self._told_malformed
-        self._told_malformed = self._malformed
-        return Snapshot(problems=(f"{self._path}: {new} records that are not kmsg records",) if new else ())
+        if self._thread is not None and not self._thread.is_alive():
+            raise SourceError(f"{self._path}: its follower ended; restart the agent and report this flaw")
+        problems = []
+        malformed = self._malformed
+        if malformed > self._told_malformed:
+            problems.append(f"{self._path}: {malformed - self._told_malformed} records that are not kmsg records")
+            self._told_malformed = malformed
+        flaw, self._flaw = self._flaw, None
+        if flaw is not None:
+            problems.append(flaw)
+        return Snapshot(problems=tuple(problems))
 
     def close(self) -> None:
         """Ends the thread."""
         self._stopping.set()
-        with contextlib.suppress(OSError):
-            os.write(self._wake_write, b"x")
-        if self._thread.is_alive():
-            self._thread.join(1.0)
-        for descriptor in (self._wake_read, self._wake_write):
-            with contextlib.suppress(OSError):
+        if self._thread is None or self._wake is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake[1], b"x")
+        self._thread.join(1.0)
+        if not self._thread.is_alive():  # else it still waits on them
+            for descriptor in self._wake:
                 os.close(descriptor)
+            self._wake = None
 
     def _open(self) -> int | None:
         try:
@@ -93,73 +118,89 @@ class KernelLog:
             hint = "; join group adm or grant CAP_SYSLOG" if error.errno in (errno.EACCES, errno.EPERM) else ""
             self._problem = f"{self._path}: cannot be opened: {error.strerror}{hint}"
             return None
-        self._problem = None
         return descriptor
 
-    def _run(self, descriptor: int | None) -> None:
-        pause = REOPEN_SECONDS
+    def _run(self, descriptor: int | None, wake: int) -> None:
         while not self._stopping.is_set():
             if descriptor is None:
-                self._stopping.wait(pause)
-                pause = min(2 * pause, REOPEN_LIMIT_SECONDS)
+                self._stopping.wait(self._pause)
+                self._pause = min(2 * self._pause, REOPEN_LIMIT_SECONDS)
                 descriptor = self._open()
                 continue
-            pause = REOPEN_SECONDS
+            failed = False
             try:
-                if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                    self._follow_device(descriptor)
+                mode = os.fstat(descriptor).st_mode
+                if stat.S_ISCHR(mode):
+                    self._follow_device(descriptor, wake)
+                elif stat.S_ISREG(mode):
+                    self._follow_file(descriptor, wake)
                 else:
-                    self._follow_stream(descriptor)
+                    self._follow_fifo(descriptor, wake)
             except OSError as error:
+                failed = True
                 self._problem = f"{self._path}: cannot be read: {error.strerror}; opening it again"
             finally:
                 os.close(descriptor)
-            descriptor = None if self._problem or self._stopping.is_set() else self._open()
+            descriptor = None if failed or self._stopping.is_set() else self._open()
 
-    def _follow_device(self, descriptor: int) -> None:
+    def _follow_device(self, descriptor: int, wake: int) -> None:
         """One read gives one record."""
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        poller.register(self._wake_read, select.POLLIN)
+        poller = _poller(descriptor, wake)
         batch: list[bytes] = []
         while not self._stopping.is_set():
             try:
-                batch.append(os.read(descriptor, RECORD_LIMIT_BYTES))
-            except BlockingIOError:
-                self._hand_over(batch)
-                batch = []
-                poller.poll()
+                data = self._read(descriptor, RECORD_LIMIT_BYTES)
             except BrokenPipeError:
                 continue  # records were overwritten; the gap in the sequence says how many
-            if len(batch) >= BATCH:
+            if data is not None:
+                batch.append(data)
+            if data is None or len(batch) >= BATCH:
                 self._hand_over(batch)
                 batch = []
+            if data is None:
+                poller.poll()
 
-    def _follow_stream(self, descriptor: int) -> None:
-        """A file that grows, or a FIFO: a record is a line with the indented lines after it."""
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        poller = select.poll()
-        poller.register(self._wake_read, select.POLLIN)
-        if not regular:
-            poller.register(descriptor, select.POLLIN)
-        pending = b""
+    def _follow_fifo(self, descriptor: int, wake: int) -> None:
+        splitter = RecordSplitter()
+        poller = _poller(descriptor, wake)
         while not self._stopping.is_set():
-            try:
-                data = os.read(descriptor, 1 << 16)
-            except BlockingIOError:
-                data = b""
+            data = self._read(descriptor, CHUNK_BYTES)
+            self._hand_over(splitter.flush() if data is None else splitter.feed(data))
+            if data is None:
+                poller.poll()
+
+    def _follow_file(self, descriptor: int, wake: int) -> None:
+        """Returns when the file was cut or another has its name."""
+        splitter = RecordSplitter()
+        poller = _poller(wake)
+        replaced = False
+        while not self._stopping.is_set():
+            data = self._read(descriptor, CHUNK_BYTES, ends=True)
             if data:
-                whole, newline, pending = (pending + data).rpartition(b"\n")
-                if newline:
-                    self._hand_over(_records(whole))
-                pending = pending[-RECORD_LIMIT_BYTES:]
+                self._hand_over(splitter.feed(data))
                 continue
-            if regular and self._replaced(descriptor):
+            self._hand_over(splitter.flush())
+            if replaced:
+                self._replaced_file = True
                 return
-            poller.poll(FILE_POLL_SECONDS * 1000 if regular else None)
+            # Once more to the end: the writer may have written between our last read and the change of name.
+            replaced = self._replaced(descriptor)
+            if not replaced:
+                poller.poll(FILE_POLL_SECONDS * 1000)
+
+    def _read(self, descriptor: int, size: int, ends: bool = False) -> bytes | None:
+        """`None`: nothing is there now. A read that succeeds shows that the log can be followed."""
+        try:
+            data = os.read(descriptor, size)
+        except BlockingIOError:
+            data = None
+        if data == b"" and not ends:
+            raise OSError(errno.ENODATA, "it has an end, so it is no kernel log")
+        self._problem = None
+        self._pause = REOPEN_SECONDS
+        return data
 
     def _replaced(self, descriptor: int) -> bool:
-        """Whether the file was cut or another has its name."""
         ours = os.fstat(descriptor)
         if ours.st_size < os.lseek(descriptor, 0, os.SEEK_CUR):
             return True
@@ -167,7 +208,7 @@ class KernelLog:
             named = os.stat(self._path)
         except FileNotFoundError:
             return False
-        return named.st_ino != ours.st_ino
+        return not os.path.samestat(named, ours)
 
     def _hand_over(self, raw: list[bytes]) -> None:
         records: list[KernelRecord] = []
@@ -178,6 +219,10 @@ class KernelLog:
                 self._malformed += 1
                 continue
             sequence, record = parsed
+            if self._replaced_file:
+                self._replaced_file = False
+                if self._last is not None and sequence <= self._last:
+                    self._last = None  # its writer began to count anew
             if self._last is not None:
                 if sequence <= self._last:
                     continue
@@ -186,21 +231,25 @@ class KernelLog:
             if record is not None:
                 records.append(record)
         if records or lost:
-            self._deliver(KernelRecords(boot_id=self._boot_id, records=tuple(records), lost=lost))
+            batch = KernelRecords(boot_id=self._boot_id, records=tuple(records), lost=lost)
+            try:
+                self._deliver(batch)
+            except Exception as error:  # noqa: BLE001 - a loop edge: the reader's flaw must not end the log
+                self._flaw = (
+                    f"{self._path}: {len(records)} records could not be dealt with: {type(error).__name__}: {error}; "
+                    "a flaw in accelwatch, please report it"
+                )
 
 
-def _records(lines: bytes) -> list[bytes]:
-    result: list[bytes] = []
-    for line in lines.split(b"\n"):
-        if line.startswith(b" ") and result:
-            result[-1] += b"\n" + line
-        elif line:
-            result.append(line)
-    return result
+def _poller(*descriptors: int) -> select.poll:
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    return poller
 
 
 def _boot_id(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError:
-        return "unknown"
+        return UNKNOWN_BOOT

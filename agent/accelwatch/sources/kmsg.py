@@ -8,6 +8,10 @@ from accelwatch.readings.kernel import KernelRecord
 
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 KERNEL_FACILITY = 0
+# Numbers are at most 64 bits wide; Python refuses to convert very long ones (sys.set_int_max_str_digits).
+_DIGITS_LIMIT = 20
+# The kernel gives a record of at most 8 KiB with its dictionary, one per read.
+RECORD_LIMIT_BYTES = 16384
 
 
 def parse_record(record: bytes) -> tuple[int, KernelRecord | None] | None:
@@ -16,7 +20,7 @@ def parse_record(record: bytes) -> tuple[int, KernelRecord | None] | None:
     """
     head, semicolon, body = record.partition(b";")
     fields = head.split(b",")
-    if not semicolon or len(fields) < 4 or not all(field.isdigit() for field in fields[:3]):
+    if not semicolon or len(fields) < 4 or not all(_is_number(field) for field in fields[:3]):
         return None
     priority, sequence, microseconds = (int(field) for field in fields[:3])
     if priority >> 3 != KERNEL_FACILITY:
@@ -28,6 +32,48 @@ def parse_record(record: bytes) -> tuple[int, KernelRecord | None] | None:
         if equals:
             details[_text(key)] = _text(value)
     return sequence, KernelRecord(sequence, microseconds / 1e6, priority & 7, _text(lines[0]), details or None)
+
+
+class RecordSplitter:
+    """Cuts a stream of records, which comes in pieces of any size, into records.
+
+    A record is a line and the indented lines after it, so the last one is held back until the next begins or
+    `flush` says that nothing more is there. A line without its end waits. A line longer than a record can be is
+    thrown away whole, so that its tail does not pass for a record, and gives one b"", which no parser takes.
+    """
+
+    def __init__(self) -> None:
+        self._partial = b""
+        self._held: bytes | None = None
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The records that are known to be whole now."""
+        whole: list[bytes] = []
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+            elif line.startswith(b" ") and self._held is not None:
+                if len(self._held) + len(line) < RECORD_LIMIT_BYTES:
+                    self._held += b"\n" + line
+            elif line:
+                whole += self.flush()
+                self._held = line
+        if len(self._partial) > RECORD_LIMIT_BYTES or self._skipping:
+            if not self._skipping:
+                whole += [*self.flush(), b""]
+            self._partial, self._skipping = b"", True
+        return whole
+
+    def flush(self) -> list[bytes]:
+        """The record held back, if any."""
+        held, self._held = self._held, None
+        return [] if held is None else [held]
+
+
+def _is_number(field: bytes) -> bool:
+    return field.isdigit() and len(field) <= _DIGITS_LIMIT
 
 
 def _text(data: bytes) -> str:

@@ -6,6 +6,7 @@ each call asks every chip over PCIe.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -21,7 +22,7 @@ from accelwatch.sources import npu_smi_queries as queries
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.commands import Runner, find_tool
 from accelwatch.sources.npu_smi_errors import explain, unsupported
-from accelwatch.sources.npu_smi_info import ChipRow, Info, parse_info
+from accelwatch.sources.npu_smi_info import ChipRow, Info, named, parse_info
 
 INSTALLED = ("/usr/local/bin/npu-smi", "/usr/local/sbin/npu-smi")
 
@@ -33,6 +34,8 @@ LIFETIME_PERIODS = 2.5
 BUDGET_SHARE = 0.25
 # A person waits for `check`; what is not read by then stays unknown.
 EVERYTHING_SECONDS = 45.0
+# How much more often than others these come where the tool is too slow for all: error codes are what ends a run.
+_URGENCY = {"health": 4, "ecc": 2}
 # `-t hccs` is for A2 and A3; older chips have PCIe between cards, 950 has UB ports (hccn_tool).
 _HCCS_NAMES = ("910B1", "910B2", "910B3", "910B4", "Ascend910", "910_93", "910C")
 
@@ -44,6 +47,9 @@ class Query(msgspec.Struct, frozen=True):
     npu: int | None = None
     chip: int | None = None
     period: int = SIX  # polls
+
+
+_MAP = Query("-m", period=SIXTY)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -84,17 +90,22 @@ class NpuSmi:
             info = msgspec.structs.replace(
                 info, complete=False, problems=(*info.problems, "npu-smi info: the process table is missing: cut?")
             )
-        rows, problems = self._named(info)
-        changed = {(row.npu_id, row.chip_id or 0) for row in rows} != set(self._chips)
+        problems: list[str] = []
+        if any(row.npu_id is None for row in info.chips) and self._fresh(_MAP) is None:
+            problems += self._ask(_MAP)
+        rows, unnamed = named(info, list(self._chips.values()), [(c.npu_id, c.chip_id, c.phy_id) for c in self._map()])
+        problems += unnamed
         complete = info.complete and len(rows) == len(info.chips)
         if info.complete:
             self._info = info
         seen = {(row.npu_id or 0, row.chip_id or 0): row for row in rows}
+        changed = not seen.keys() <= self._chips.keys() or (complete and len(seen) < len(self._chips))
         self._chips = seen if complete else self._chips | seen
         first = self._polls == 1 or everything
         budget = EVERYTHING_SECONDS if everything else max(self._interval * BUDGET_SHARE, 0.0)
-        if changed:
-            problems += self._ask(Query("-m", period=SIXTY))
+        if changed and self._asked.get(_MAP) != self._polls:
+            self._answers.pop(_MAP, None)  # logic ids move when a chip comes or goes
+            problems += self._ask(_MAP)
         for number, query in enumerate(self._due(everything or first)):
             if number and self._clock.monotonic() - started >= budget:
                 break
@@ -154,19 +165,25 @@ class NpuSmi:
         for query in list(self._answers):
             if query not in candidates:
                 del self._answers[query]
+        candidates = [query for query in candidates if self._asked.get(query) != self._polls]
         if all_of_them:
             yield from candidates
             return
-        for query in candidates:
-            if not self._resting(query) and self._polls - self._asked.get(query, -query.period) >= query.period:
-                yield query
+        due = [query for query in candidates if self._waits(query) >= 1 and not self._resting(query)]
+        # Where time is short the one that waits longest by its own period comes first, so that none starves.
+        yield from sorted(due, key=lambda query: -self._waits(query) * _URGENCY.get(query.type, 1))
+
+    def _waits(self, query: Query) -> float:
+        """How many of its periods ago it was asked."""
+        asked = self._asked.get(query)
+        return math.inf if asked is None else (self._polls - asked) / query.period
 
     def _resting(self, query: Query) -> bool:
         since = self._unsupported.get(query)
         return since is not None and self._polls - since < SIXTY
 
     def _queries(self) -> Iterator[Query]:
-        yield Query("-m", period=SIXTY)
+        yield _MAP
         npus = sorted({npu for npu, _ in self._chips})
         yield from (Query("health", npu) for npu in npus)
         yield from (Query("ecc", npu) for npu in npus)
@@ -197,31 +214,9 @@ class NpuSmi:
 
     # --- joining
 
-    def _named(self, info: Info) -> tuple[list[ChipRow], list[str]]:
-        """Rows with an NPU id: one without a first line is the chip last seen at its address."""
-        rows: list[ChipRow] = []
-        problems: list[str] = []
-        for row in info.chips:
-            if row.npu_id is not None:
-                rows.append(row)
-                continue
-            known = next((old for old in self._chips.values() if _same(old, row)), None)
-            mapped = next((c for c in self._map() if row.phy_id is not None and c.phy_id == row.phy_id), None)
-            if known is not None:
-                rows.append(msgspec.structs.replace(row, npu_id=known.npu_id, name=known.name))
-            elif mapped is not None:
-                rows.append(msgspec.structs.replace(row, npu_id=mapped.npu_id))
-            elif (npu := _gap(info, row)) is not None:
-                rows.append(msgspec.structs.replace(row, npu_id=npu))
-            else:
-                problems.append(
-                    f"npu-smi info: the chip at {row.bus_id or '?'} cannot be told from the others; left out"
-                )
-        return rows, problems
-
     def _map(self) -> list[queries.Chip]:
-        answer = self._answers.get(Query("-m", period=SIXTY))
-        return [] if answer is None else queries.parse_map(answer.output)
+        output = self._fresh(_MAP)
+        return [] if output is None else queries.parse_map(output)
 
     def _fresh(self, query: Query) -> str | None:
         answer = self._answers.get(query)
@@ -262,7 +257,10 @@ class NpuSmi:
         listed_output = self._fresh(Query("-l", period=SIXTY))
         listed = {} if listed_output is None else queries.parse_list(listed_output).get(npu, {})
         mapped = next((c for c in self._map() if c.npu_id == npu and c.chip_id == chip), None)
-        pci = row.bus_id or queries.text(board, "PCIe Bus Info")
+        # A card's own address is that of its only chip; of several chips it would be one address for all.
+        alone = sum(other == npu for other, _ in self._chips) == 1
+        own_board = board if alone else self._block(Query("board", npu, period=SIXTY), chip) if chip else {}
+        pci = row.bus_id or queries.text(own_board, "PCIe Bus Info")
         return Identity(
             key=key,
             model=row.name,
@@ -281,6 +279,12 @@ class NpuSmi:
         npu, chip = row.npu_id or 0, row.chip_id or 0
         common = self._block(Query("common", npu), chip)
         memory = self._block(Query("memory", npu), chip)
+        usage = None
+        if row.utilization_ratio is None:
+            usage = queries.number(common, "Aicore Usage Rate(%)")
+            if usage is None:
+                usages = self._block(Query("usages", npu), chip)
+                usage = queries.number(usages, "NPU Utilization(%)", "Aicore Usage Rate(%)")
         clocks = [
             DeviceClock(domain, megahertz * 1e6)
             for domain, megahertz in (
@@ -290,7 +294,9 @@ class NpuSmi:
             if megahertz is not None
         ]
         return Sensors(
-            power_watts=self._first(row.power_watts, common, Query("power", npu), chip, "NPU Real-time Power(W)"),
+            power_watts=None
+            if chip and row.power_watts is None and row.phy_id is not None
+            else self._first(row.power_watts, common, Query("power", npu), chip, "NPU Real-time Power(W)"),
             temperature_celsius=self._first(
                 row.temperature_celsius,
                 common,
@@ -300,7 +306,7 @@ class NpuSmi:
                 "NPU Temperature(C)",
             ),
             memory_temperature_celsius=queries.number(memory, "HBM Temperature(C)"),
-            utilization_ratio=row.utilization_ratio,
+            utilization_ratio=row.utilization_ratio if usage is None else usage / 100,
             memory_used_bytes=row.memory_used_bytes,
             memory_total_bytes=row.memory_total_bytes,
             clocks=tuple(clocks),
@@ -310,13 +316,11 @@ class NpuSmi:
         """The table's value, else `common`'s, else that of the query made for it."""
         if shown is not None:
             return shown
-        if chip:
-            return None  # die 1 prints `-` because power is the NPU's, told on die 0
         value = queries.number(common, *keys)
         return value if value is not None else queries.number(self._block(query, chip), *keys)
 
     def _processes(self, row: ChipRow, info: Info) -> tuple[DeviceProcess, ...] | None:
-        npu, chip = row.npu_id or 0, row.chip_id or 0
+        npu = row.npu_id or 0
         own = tuple(p.process for p in info.processes if p.npu_id == npu and p.chip_id in (None, row.chip_id))
         proc_mem = self._fresh(Query("proc-mem", npu))
         if own:
@@ -325,8 +329,8 @@ class NpuSmi:
         if npu in info.idle_npus:
             return ()
         if info.has_process_table:
-            return None if info.problems else ()
-        return None if proc_mem is None or chip else queries.parse_processes(proc_mem)
+            return () if info.processes_complete else None
+        return None if proc_mem is None else queries.processes_of_chips(proc_mem).get(row.chip_id or 0)
 
 
 class _Failed(SourceError):
@@ -357,26 +361,6 @@ def _answers(query: Query, output: str) -> bool:
     """Whether the fields that the query is for are there: some failures end with status 0."""
     needed = _NEEDED.get(query.type, _has_units)
     return bool(needed(output))
-
-
-def _same(old: ChipRow, new: ChipRow) -> bool:
-    """The same chip by its address or physical id; chip ids alone are the same on every card."""
-    if new.phy_id is not None and old.phy_id is not None:
-        return new.phy_id == old.phy_id
-    return new.bus_id is not None and new.bus_id == old.bus_id
-
-
-def _gap(info: Info, row: ChipRow) -> int | None:
-    """The NPU id between its neighbours in the table, where exactly one fits."""
-    place = info.chips.index(row)
-    before = next((r.npu_id for r in reversed(info.chips[:place]) if r.npu_id is not None), None)
-    after = next((r.npu_id for r in info.chips[place + 1 :] if r.npu_id is not None), None)
-    if before is None or after is None:
-        return None
-    same_card = before == after or (row.chip_id or 0) > 0
-    if same_card:
-        return before
-    return before + 1 if after - before == 2 else None
 
 
 def _pci(address: str | None) -> str | None:

@@ -9,6 +9,7 @@ import re
 
 _STATUSES = {
     187: "DCMI -8005: the driver cannot be reached (not loaded, no device node, wrong user, or reboot pending)",
+    172: "DCMI -8020: the device is held by another container",
     186: "DCMI -8006: the device did not answer in time",
     184: "DCMI -8008: the device does not exist",
     193: "DCMI -8255: not supported",

@@ -7,6 +7,7 @@ boards, and values may touch the slash or stick out of their column.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -59,6 +60,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[ProcessRow, ...]
     idle_npus: frozenset[int]
     has_process_table: bool
+    processes_complete: bool = False  # the process table ends with a rule: a chip that is not in it has none
     is_950: bool
     complete: bool = True  # False: it was cut, or a row could not be read; chips may be missing from it
     problems: tuple[str, ...] = ()
@@ -88,10 +90,12 @@ class _Table:
         self.idle: set[int] = set()
         self.problems: list[str] = []
         self.incomplete = False
+        self._process_open = True  # until a rule ends what stands under the header
 
     def take(self, line: str) -> None:
         if line.startswith("+"):
             self._open = not line.endswith("+") or len(line) < 2
+            self._process_open = self._open or not (self.processes or self.idle)
             return
         if not line.startswith("|"):
             return
@@ -110,6 +114,7 @@ class _Table:
             beside = cells[0].lower().split()
             self._second_word = beside[1] if len(beside) > 1 else None
         elif self._process_columns:
+            self._process_open = True
             self._process(cells)
         elif self._columns:
             self._open = True
@@ -132,6 +137,7 @@ class _Table:
             processes=tuple(self.processes),
             idle_npus=frozenset(self.idle),
             has_process_table=self._process_columns > 0,
+            processes_complete=self._process_columns > 0 and not self._process_open and not self.incomplete,
             is_950=self.is_950,
             complete=not self.incomplete,
             problems=tuple(self.problems),
@@ -244,3 +250,58 @@ def _decimal(text: str) -> float | None:
     except ValueError:
         return None
     return value if -1000.0 < value < 1e6 else None
+
+
+def named(
+    info: Info, known: Sequence[ChipRow], mapped: Sequence[tuple[int, int, int | None]]
+) -> tuple[list[ChipRow], list[str]]:
+    """Rows with an NPU id, in the table's order, and a problem for each row that cannot be told from the others.
+
+    The tool leaves a chip's first line, which holds that id, out when its health is outside 0..4: just the chip that
+    matters. `known`: the chips of earlier tables; `mapped`: NPU, chip and physical id of each chip of `-m`.
+    """
+    rows: list[ChipRow] = []
+    problems: list[str] = []
+    told = {(row.npu_id, row.chip_id or 0) for row in info.chips if row.npu_id is not None}
+    left = [entry for entry in mapped if entry[:2] not in told]
+    headless = [row for row in info.chips if row.npu_id is None]
+    # Both outputs list the cards in one order: where -m has just the chips that miss their first line, they pair up.
+    paired = [chip for _, chip, _ in left] == [row.chip_id or 0 for row in headless]
+    for row in info.chips:
+        if row.npu_id is not None:
+            rows.append(row)
+            continue
+        old = next((old for old in known if _same(old, row)), None)
+        entry = next((entry for entry in mapped if row.phy_id is not None and entry[2] == row.phy_id), None)
+        if entry is None and paired:
+            entry = left[next(place for place, other in enumerate(headless) if other is row)]
+        npu = old.npu_id if old else entry[0] if entry else _between(info, row)
+        if npu is None or (npu, row.chip_id or 0) in told:
+            problems.append(f"npu-smi info: the chip at {row.bus_id or '?'} cannot be told from the others; left out")
+            continue
+        told.add((npu, row.chip_id or 0))
+        model = old.name if old else next((r.name for r in rows + list(known) if r.npu_id == npu), None)
+        rows.append(msgspec.structs.replace(row, npu_id=npu, name=model))
+    return rows, problems
+
+
+def _same(old: ChipRow, new: ChipRow) -> bool:
+    """The same chip by its address or physical id; chip ids alone are the same on every card."""
+    if new.phy_id is not None and old.phy_id is not None:
+        return new.phy_id == old.phy_id
+    return new.bus_id is not None and new.bus_id == old.bus_id
+
+
+def _between(info: Info, row: ChipRow) -> int | None:
+    """The NPU id that the row's neighbours leave it: its card's other chip, or the only one that fits between."""
+    place = next(place for place, other in enumerate(info.chips) if other is row)
+    chip = row.chip_id or 0
+    before = info.chips[place - 1] if place else None
+    after = info.chips[place + 1] if place + 1 < len(info.chips) else None
+    if before is not None and chip and (before.chip_id or 0) == chip - 1:
+        return before.npu_id
+    if after is not None and (after.chip_id or 0) == chip + 1:
+        return after.npu_id
+    if chip or before is None or after is None or before.npu_id is None or after.npu_id is None:
+        return None
+    return before.npu_id + 1 if after.npu_id - before.npu_id == 2 else None

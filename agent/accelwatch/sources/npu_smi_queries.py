@@ -26,6 +26,8 @@ _BARE_ECC_COUNT = re.compile(r"^(Single|Double)[ -]Bit Error Count$", re.IGNOREC
 _ISOLATED = re.compile(r"^(?:DDR|HBM) (Single|Double)[ -]Bit Isolated Pages Count$", re.IGNORECASE)
 _NEXT_ISOLATED = re.compile(r"^(?:DDR|HBM) (?:Single|Double)[ -]Bit Next-Isolated Pages Count$", re.IGNORECASE)
 _PROCESS = re.compile(r"Process id\s*:\s*(\d+)\s+Process name\s*:(.*?)\s*Process memory\(MB\)\s*:\s*(\d+)")
+_ERROR_CODES = re.compile(r"^(?:0[xX])?[0-9A-Fa-f]{6,8}(?:[\s,]+(?:0[xX])?[0-9A-Fa-f]{6,8})*$")
+_LANES = re.compile(r"^[01]+$")
 _KINDS = {"single": ErrorKind.CORRECTED, "double": ErrorKind.UNCORRECTED}
 _HCCS_KEY = re.compile(r"^(?:hccs|xlink) ")
 
@@ -33,10 +35,11 @@ _HCCS_KEY = re.compile(r"^(?:hccs|xlink) ")
 def blocks(output: str) -> dict[int, Block]:
     """The keys of each chip; a card with one chip, or a 950, has chip 0.
 
-    A key that comes again in the same block (an MCU's temperature after its chip's) does not overwrite the first.
-    Keys without a value beside them (`Error Information` goes on in lines with an empty key) are joined by `; `.
+    The paragraph of a card's MCU (`Chip Name : MCU` begins it in `common`, ends it in `temp` and `power`; npu-smi
+    manual, Atlas 200I A2) belongs to no chip. A key that comes again in the same block does not overwrite the first.
+    Lines with an empty key (further texts of `Error Information`) are lines of the value before them.
     """
-    pairs = [(match[1], match[2]) for line in output.splitlines() if (match := _LINE.match(line))]
+    pairs = [pair for paragraph in _paragraphs(output) if not _of_mcu(paragraph) for pair in paragraph]
     ids = [place for place, (key, _) in enumerate(pairs) if key == "Chip ID"]
     if not ids:
         return {0: _block(pairs)} if pairs else {}
@@ -51,13 +54,27 @@ def blocks(output: str) -> dict[int, Block]:
     return result
 
 
+def _paragraphs(output: str) -> list[list[tuple[str, str]]]:
+    paragraphs: list[list[tuple[str, str]]] = [[]]
+    for line in output.splitlines():
+        if not line.strip():
+            paragraphs.append([])
+        elif match := _LINE.match(line):
+            paragraphs[-1].append((match[1], match[2]))
+    return paragraphs
+
+
+def _of_mcu(paragraph: list[tuple[str, str]]) -> bool:
+    return any(key.lower() == "chip name" and value.lower() == "mcu" for key, value in paragraph)
+
+
 def _block(pairs: list[tuple[str, str]]) -> Block:
     result: Block = {}
     last = ""
     for key, value in pairs:
         if not key:
             if last in result:
-                result[last] = f"{result[last]}; {value}"
+                result[last] = f"{result[last]}\n{value}"
             continue
         last = key
         result.setdefault(key, value)
@@ -123,14 +140,14 @@ class HealthAnswer(msgspec.Struct, frozen=True):
 
 
 def parse_health(block: Block) -> HealthAnswer | None:
-    """`None` when the fields it came for are not there."""
+    """`None` when the fields it came for are not there, or the codes are neither `NA` nor hexadecimal."""
     word = block.get("Health Status", block.get("Health"))
-    codes = block.get("Error Code")
-    if word is None or codes is None:
+    codes = block.get("Error Code", "")
+    if word is None or not (codes == "NA" or _ERROR_CODES.match(codes)):
         return None
-    found = () if codes in ("NA", "") else tuple(code.upper().removeprefix("0X") for code in re.split(r"[\s,]+", codes))
+    found = () if codes == "NA" else tuple(code.upper().removeprefix("0X") for code in re.split(r"[\s,]+", codes))
     text = block.get("Error Information", "NA")
-    texts = () if text in ("NA", "") else tuple(text.split("; "))
+    texts = () if text in ("NA", "") else tuple(text.splitlines())
     return HealthAnswer(HEALTH_WORDS.get(word.upper()), found, texts)
 
 
@@ -168,7 +185,8 @@ def parse_ecc(block: Block) -> tuple[tuple[EccCount, ...], Repairs] | None:
 def parse_hccs(block: Block, key: DeviceKey) -> tuple[Link, ...]:
     """`-t hccs`: one link per column of its lists; () when there is no list."""
     values = {_HCCS_KEY.sub("", name): value for name, value in block.items() if _HCCS_KEY.match(name)}
-    lists = {name: value.strip("[]").split() for name, value in values.items() if value.startswith("[")}
+    # A list without its end was cut: its last number may be a part of one.
+    lists = {name: value[1:-1].split() for name, value in values.items() if value[:1] == "[" and value[-1:] == "]"}
     word = values.get("health status")
     healthy = None if word not in ("OK", "NOK") else word == "OK"
     lanes = lists.get("link lane list")
@@ -182,7 +200,7 @@ def parse_hccs(block: Block, key: DeviceKey) -> tuple[Link, ...]:
             state=_hccs_state(lanes[i] if lanes and i < len(lanes) else None, healthy),
             healthy=healthy,
             verdict=word,
-            lanes_lost=lanes[i].count("0") if lanes and i < len(lanes) else None,
+            lanes_lost=lanes[i].count("0") if lanes and i < len(lanes) and _LANES.match(lanes[i]) else None,
             errors={
                 name: int(column[i])
                 for name, column in (("error", errors), ("retry", retries))
@@ -196,7 +214,7 @@ def parse_hccs(block: Block, key: DeviceKey) -> tuple[Link, ...]:
 
 
 def _hccs_state(lanes: str | None, healthy: bool | None) -> LinkState:
-    if lanes and set(lanes) <= {"0", "1"}:
+    if lanes and _LANES.match(lanes):
         return LinkState.UP if "1" in lanes else LinkState.DOWN
     return LinkState.UP if healthy else LinkState.UNKNOWN
 
@@ -210,6 +228,14 @@ def parse_processes(output: str) -> tuple[DeviceProcess, ...] | None:
     if rows:
         return rows
     return () if re.search(r"No process", output, re.IGNORECASE) else None
+
+
+def processes_of_chips(output: str) -> dict[int, tuple[DeviceProcess, ...] | None]:
+    """`-t proc-mem` of a card: each chip's part ends with its `Chip ID`; without one all of it is chip 0's."""
+    parts = re.split(r"^\s*Chip ID\s*:\s*(\d+)\s*$", output, flags=re.MULTILINE)
+    if len(parts) == 1:
+        return {0: parse_processes(output)}
+    return {int(chip): parse_processes(part) for part, chip in zip(parts[::2], parts[1::2], strict=False)}
 
 
 def number(block: Block, *keys: str) -> float | None:

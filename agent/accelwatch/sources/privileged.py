@@ -67,8 +67,8 @@ class LocalReads:
         pairs = (entry.partition(b"=") for entry in raw.split(b"\0"))
         return {
             name.decode(): value.decode(errors="replace")
-            for name, _, value in pairs
-            if name.decode(errors="replace") in ENVIRONMENT_ALLOWED
+            for name, equals, value in pairs
+            if equals and name.decode(errors="replace") in ENVIRONMENT_ALLOWED
         }
 
     def hccn_tool(self, argv: Sequence[str], timeout: float) -> Output:

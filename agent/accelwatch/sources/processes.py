@@ -15,16 +15,23 @@ from accelwatch.readings.snapshot import Snapshot
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.privileged import PrivilegedReads
 
-_DEVICE_NODE = re.compile(r"/dev/(nvidia\d+|davinci\d+)$")
+# A node that was removed while it was held (driver reloaded, device gone) is still held.
+_DEVICE_NODE = re.compile(r"/dev/(nvidia\d+|davinci\d+)(?: \(deleted\))?$")
 # A process that holds no device is looked at again after so long, then twice as long, up to the limit.
 LOOK_AGAIN_SECONDS, LOOK_AGAIN_LIMIT_SECONDS = 5.0, 60.0
 
 
 class Looked(msgspec.Struct):
-    """A process that held no device when it was last looked at."""
+    """A process that held no device when it was last looked at, or could not be looked into.
 
+    `instance` is the inode of its directory in /proc: it comes with the listing and changes when the pid is given
+    to another process, so no file of a process has to be read to notice that.
+    """
+
+    instance: int
     next_look: float
     pause: float
+    readable: bool
 
 
 class Processes:
@@ -37,7 +44,7 @@ class Processes:
         self._reads = reads
         self._clock = clock
         self._others: dict[int, Looked] = {}
-        self._unreadable = 0
+        self._told_unreadable = 0
 
     def presence(self) -> Presence:
         """A host without device nodes has no such processes."""
@@ -50,38 +57,41 @@ class Processes:
         """Every holder of a device; see `sources.base.Source`."""
         now = self._clock.monotonic()
         try:
-            pids = {int(name) for name in os.listdir(self._proc) if name.isdigit()}
+            with os.scandir(self._proc) as entries:
+                pids = {int(entry.name): entry.inode() for entry in entries if entry.name.isdecimal()}
         except OSError as error:
             raise SourceError(f"{self._proc}: cannot be read: {error.strerror}") from error
-        self._others = {pid: looked for pid, looked in self._others.items() if pid in pids}
+        self._others = {pid: looked for pid, looked in self._others.items() if pids.get(pid) == looked.instance}
         psutil.PROCFS_PATH = str(self._proc)
         holders: list[HostProcess] = []
-        unreadable = 0
+        problems: list[str] = []
         for pid in sorted(pids):
             looked = self._others.get(pid)
             if looked is not None and now < looked.next_look and not everything:
                 continue
+            readable = True
             try:
                 devices = self._devices(pid)
             except PermissionError:
-                unreadable += 1
-                devices = ()
+                devices, readable = (), False
             except OSError:
                 continue  # it has ended
             if not devices:
                 pause = min(looked.pause * 2, LOOK_AGAIN_LIMIT_SECONDS) if looked else LOOK_AGAIN_SECONDS
-                self._others[pid] = Looked(now + pause, pause)
+                self._others[pid] = Looked(pids[pid], now + pause, pause, readable)
                 continue
             self._others.pop(pid, None)
-            process = _describe(pid, devices)
-            if process is not None:
-                holders.append(process)
-        # Said when it grows, not at every poll.
-        problems: tuple[str, ...] = ()
-        if unreadable > self._unreadable:
-            problems = (f"{unreadable} processes of other users cannot be looked into: grant CAP_SYS_PTRACE",)
-        self._unreadable = max(unreadable, self._unreadable)
-        return Snapshot(processes=tuple(holders), problems=problems)
+            try:
+                holders.append(_describe(pid, devices))
+            except psutil.NoSuchProcess:
+                continue
+            except (psutil.Error, OSError, ValueError, IndexError) as error:
+                problems.append(f"{self._proc}/{pid}: holds {', '.join(devices)} but cannot be read: {error}")
+        unreadable = sum(not looked.readable for looked in self._others.values())
+        if unreadable > self._told_unreadable:  # said when it grows, not at every poll
+            self._told_unreadable = unreadable
+            problems.append(f"{unreadable} processes of other users cannot be looked into: grant CAP_SYS_PTRACE")
+        return Snapshot(processes=tuple(holders), problems=tuple(problems))
 
     def close(self) -> None:
         """Nothing is held between polls."""
@@ -93,27 +103,24 @@ class Processes:
         return tuple(sorted(found))
 
 
-def _describe(pid: int, devices: tuple[str, ...]) -> HostProcess | None:
-    try:
-        process = psutil.Process(pid)
-        with process.oneshot():
-            times = process.cpu_times()
-            return HostProcess(
-                pid=pid,
-                name=process.name(),
-                started=process.create_time(),
-                state=str(process.status()),
-                cpu_seconds=times.user + times.system + times.children_user + times.children_system,
-                devices=devices,
-                **_traffic(process),
-            )
-    except psutil.Error:
-        return None
+def _describe(pid: int, devices: tuple[str, ...]) -> HostProcess:
+    process = psutil.Process(pid)
+    with process.oneshot():
+        times = process.cpu_times()
+        return HostProcess(
+            pid=pid,
+            name=process.name(),
+            started=process.create_time(),
+            state=str(process.status()),
+            cpu_seconds=times.user + times.system + times.children_user + times.children_system,
+            devices=devices,
+            **_traffic(process),
+        )
 
 
 def _traffic(process: psutil.Process) -> dict[str, int]:
     try:
         counters = process.io_counters()
-    except (psutil.Error, OSError, NotImplementedError):
+    except (psutil.Error, OSError, RuntimeError, ValueError):  # another user's, or not kept by this kernel
         return {}
     return {"read_bytes": counters.read_bytes, "written_bytes": counters.write_bytes}

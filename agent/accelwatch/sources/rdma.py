@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -34,21 +35,38 @@ class Rdma:
 
     def presence(self) -> Presence:
         """A host without RDMA devices is not unhealthy: the source is off there."""
-        return Presence.PRESENT if self._sysfs.is_dir() and any(self._sysfs.iterdir()) else Presence.ABSENT
+        try:
+            return Presence.PRESENT if os.listdir(self._sysfs) else Presence.ABSENT
+        except (FileNotFoundError, NotADirectoryError):
+            return Presence.ABSENT
+        except OSError:
+            return Presence.PRESENT  # `poll` says why it cannot be read
 
     def poll(self, everything: bool = False) -> Snapshot:  # noqa: ARG002 - the protocol's
-        """Every port; see `sources.base.Source`."""
+        """Every port; see `sources.base.Source`. A port that was never cabled is `down`: what to make of that is
+        for the reader, who has its phys_state (`verdict`: Disabled, Polling, LinkUp).
+        """
         links: list[Link] = []
         problems: list[str] = []
         try:
-            ports = sorted(self._sysfs.glob("*/ports/*"))
+            devices = sorted(os.listdir(self._sysfs))
         except OSError as error:
-            raise SourceError(f"{self._sysfs}: cannot be read: {error.strerror}") from error
-        for port in ports:
+            raise SourceError(
+                f"{self._sysfs}: cannot be listed: {error.strerror}; expected one directory per RDMA device: "
+                "is the driver still loaded?"
+            ) from error
+        for device in devices:
+            ports = self._sysfs / device / "ports"
             try:
-                links.append(_port(port))
+                numbers = sorted(os.listdir(ports))
             except OSError as error:
-                problems.append(f"{port}: cannot be read: {error.strerror}")
+                problems.append(f"{ports}: cannot be listed: {error.strerror}")
+                continue
+            for number in numbers:
+                try:
+                    links.append(_port(ports / number))
+                except OSError as error:
+                    problems.append(f"{ports / number}: cannot be read: {error.strerror}")
         if problems and not links:
             raise SourceError(problems[0])
         return Snapshot(links=tuple(links), problems=tuple(problems))
@@ -58,14 +76,13 @@ class Rdma:
 
 
 def _port(port: Path) -> Link:
-    state = (port / "state").read_text().partition(":")[2].strip()
-    layer = (port / "link_layer").read_text().strip()
+    state = (port / "state").read_text(errors="replace").partition(":")[2].strip()
+    layer = (port / "link_layer").read_text(errors="replace").strip()
     rate = _RATE.match(_text(port / "rate"))
     counters = port / "counters"
     errors = {name: count for name in ERROR_COUNTERS if (count := _count(counters / name)) is not None}
     errors |= {name: count for name in HW_ERROR_COUNTERS if (count := _count(port / "hw_counters" / name)) is not None}
-    packets = [_count(counters / name) for name in ("port_xmit_packets", "port_rcv_packets")]
-    known = [count for count in packets if count is not None]
+    sent, received = (_count(counters / name) for name in ("port_xmit_packets", "port_rcv_packets"))
     return Link(
         key=None,
         link=f"{port.parent.parent.name}/{port.name}",
@@ -75,17 +92,17 @@ def _port(port: Path) -> Link:
         verdict=_text(port / "phys_state").partition(":")[2].strip() or None,
         drops=_count(counters / "link_downed"),
         errors=errors or None,
-        packets=sum(known) if known else None,
+        packets=None if sent is None or received is None else sent + received,
     )
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return ""
 
 
 def _count(path: Path) -> int | None:
     text = _text(path)
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None

@@ -1,0 +1,158 @@
+"""Chips whose first line is missing, tables cut at a line, and what the slow queries fill in."""
+
+from __future__ import annotations
+
+import pytest
+
+from accelwatch.sources.commands import Output
+from accelwatch.sources.npu_smi import NpuSmi
+from accelwatch.sources.npu_smi_info import named, parse_info
+from support import FakeClock, SimulatedTools, node_of
+
+A3 = """\
++------------------------------------------------------------------------------------------------+
+| npu-smi 24.1.rc3                 Version: 24.1.rc3                                             |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip  Phy-ID              | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 2     Ascend910           | OK            | 160.1       37                0    / 0             |
+| 0     4                   | 0000:9A:00.0  | 0           0    / 0          59356/ 65536         |
++------------------------------------------------------------------------------------------------+
+| 2     Ascend910           | OK            | -           36                0    / 0             |
+| 1     5                   | 0000:9C:00.0  | 0           0    / 0          2875 / 65536         |
++===========================+===============+====================================================+
+| 5     Ascend910           | OK            | 171.4       38                0    / 0             |
+| 0     10                  | 0000:A1:00.0  | 0           0    / 0          3126 / 65536         |
++------------------------------------------------------------------------------------------------+
+| 5     Ascend910           | OK            | -           39                0    / 0             |
+| 1     11                  | 0000:A3:00.0  | 0           0    / 0          2865 / 65536         |
++===========================+===============+====================================================+
++---------------------------+---------------+----------------------------------------------------+
+| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |
++===========================+===============+====================================================+
+| 2       0                 | 815300        |                          | 56063                   |
++===========================+===============+====================================================+
+| No running processes found in NPU 5                                                            |
++===========================+===============+====================================================+
+"""
+
+
+def source(tools: SimulatedTools, clock: FakeClock | None = None) -> NpuSmi:
+    return NpuSmi(command="/sim/npu-smi", timeout=5, interval=10, runner=tools, clock=clock or FakeClock())
+
+
+def without_lines(text: str, *starts: str) -> str:
+    """The text without its lines that begin so; each must be there."""
+    for start in starts:
+        assert start in text
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(starts))
+
+
+@pytest.mark.parametrize(
+    "gone", ["| 2     Ascend910           | OK            | 160", "| 5     Ascend910           | OK            | -"]
+)
+def test_a_die_without_first_line_is_its_neighbours_npu(gone: str) -> None:
+    """Die 0 goes with the die 1 after it and die 1 with the die 0 before it, though NPU ids have gaps."""
+    rows, problems = named(parse_info(without_lines(A3, gone)), [], [])
+    assert problems == []
+    assert [(row.npu_id, row.chip_id, row.phy_id) for row in rows] == [(2, 0, 4), (2, 1, 5), (5, 0, 10), (5, 1, 11)]
+
+
+def test_a_card_without_any_first_line_is_named_by_the_map() -> None:
+    """What the table does not tell, `-m` does: the chips that it has and the table has not."""
+    info = parse_info(without_lines(A3, "| 2     Ascend910"))
+    assert len(named(info, [], [])[0]) == 2
+    mapped = [(npu, chip, None) for npu in (2, 5) for chip in (0, 1)]
+    rows, problems = named(info, [], mapped)
+    assert problems == []
+    assert [(row.npu_id, row.chip_id, row.level) for row in rows[:2]] == [(2, 0, None), (2, 1, None)]
+
+
+def test_a_chip_that_cannot_be_named_is_said() -> None:
+    """It is left out with a problem that tells its address, not given an id that may be another's."""
+    rows, problems = named(parse_info(without_lines(A3, "| 2     Ascend910")), [], [])
+    assert [row.npu_id for row in rows] == [5, 5]
+    assert ["0000:9A:00.0" in problems[0], "0000:9C:00.0" in problems[1]] == [True, True]
+
+
+def test_the_first_chip_can_be_sick_from_the_start() -> None:
+    """A first poll that meets a chip without first line at the table's edge still knows it, by `-m`."""
+    tools = SimulatedTools(node_of("910B", 3))
+    tools.node.ascend[0].health = ""
+    snapshot = source(tools).poll()
+    assert [device.identity.npu_id for device in snapshot.devices] == [0, 1, 2]
+    assert snapshot.devices[0].health is not None
+    assert snapshot.devices[0].health.level is None
+    assert snapshot.complete
+
+
+def test_the_map_is_asked_once_in_the_first_poll() -> None:
+    """The change from nothing to something does not double the first query of the list."""
+    tools = SimulatedTools(node_of("910B", 2))
+    source(tools).poll()
+    assert tools.calls.count("info -m") == 1
+
+
+def test_processes_after_a_cut_are_unknown() -> None:
+    """In a table without its last rule a card without a row may have one in what was cut off."""
+    whole = parse_info(A3)
+    assert whole.processes_complete
+    cut = parse_info(A3[: A3.index("| No running")].rsplit("\n", 2)[0] + "\n")
+    assert [row.process.pid for row in cut.processes] == [815300]
+    assert not cut.processes_complete
+    tools = SimulatedTools(node_of("A3", 4))
+    text = A3
+    tools.answer = lambda line: Output(0, text, "") if line == "info" else None
+    states = [device.processes for device in source(tools).poll().devices]
+    assert [None if state is None else [p.pid for p in state] for state in states] == [[815300], [], [], []]
+    text = A3[: A3.index("| No running")].rsplit("\n", 2)[0] + "\n"
+    states = [device.processes for device in source(tools).poll().devices]
+    assert [None if state is None else [p.pid for p in state] for state in states] == [[815300], None, None, None]
+
+
+def test_no_query_starves_when_the_tool_is_slow() -> None:
+    """With time for few calls a poll, every query still gets its turn, health and ECC included."""
+    clock = FakeClock()
+    tools = SimulatedTools(node_of("910B", 8))
+
+    def slow(_line: str) -> None:
+        clock.now += 0.9
+
+    tools.answer = slow
+    npu_smi = source(tools, clock)
+    for _ in range(60):
+        npu_smi.poll()
+    for kind in ("health", "ecc", "hccs", "common", "usages", "memory", "board"):
+        assert sum(f"-t {kind} -i" in call for call in tools.calls) >= 8, kind
+    assert "info -l" in tools.calls
+
+
+def test_load_that_the_table_does_not_tell_comes_from_usages() -> None:
+    """A cell with NA is filled by the query that has the value."""
+    tools = SimulatedTools(node_of("910B", 1))
+    tools.node.ascend[0].utilization_percent = None
+    usages = "\tNPU ID : 0\n\tChip Count : 1\n\n\tAicore Usage Rate(%)           : 37\n\tChip ID : 0\n"
+    tools.answer = lambda line: Output(0, usages, "") if "usages" in line else None
+    sensors = source(tools).poll(everything=True).devices[0].sensors
+    assert sensors is not None
+    assert sensors.utilization_ratio == 0.37
+
+
+def test_chips_of_one_card_do_not_share_its_address() -> None:
+    """Where the table has no Bus-Id, the address of the card is that of neither of its chips."""
+    two = (
+        "+---+\n| npu-smi 21.0.4  Version: 21.0.4 |\n+---+\n"
+        "| NPU     Name      | Health          | Power(W)          Temp(C)              |\n"
+        "| Chip    Device    | Bus-Id          | AICore(%)         Memory-Usage(MB)     |\n+===+\n"
+        "| 8       310       | OK              | 12.5              51                   |\n"
+        "| 0       4         | NA              | 7                 2457 / 8192          |\n"
+        "| 8       310       | OK              | 12.5              52                   |\n"
+        "| 1       5         | NA              | 0                 2457 / 8192          |\n+===+\n"
+    )
+    board = "\tNPU ID : 8\n\tFirmware Version : 1.76\n\tPCIe Bus Info : 0000:61:00.0\n\tChip Count : 2\n"
+    tools = SimulatedTools(node_of("310", 1))
+    tools.answer = lambda line: Output(0, two if line == "info" else board if "board" in line else "", "")
+    devices = source(tools).poll(everything=True).devices
+    assert [device.identity.pci for device in devices] == [None, None]
+    assert [device.identity.firmware for device in devices] == ["1.76", "1.76"]

@@ -1,0 +1,165 @@
+"""Processes that hold devices, in a tree like /proc."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from accelwatch.sources.base import Presence, SourceError
+from accelwatch.sources.commands import ToolRunner
+from accelwatch.sources.privileged import LocalReads
+from accelwatch.sources.processes import Processes
+from support import FakeClock
+
+# psutil keeps the boot time of the first tree it sees for the life of the test process, so starts are compared
+# with each other, not with a date.
+BOOTED = 1_790_000_000
+
+
+class Host:
+    """A tree like /proc, the source on it, and the pids that it looked into."""
+
+    def __init__(self, directory: Path) -> None:
+        self.proc = directory / "proc"
+        self.proc.mkdir()
+        (self.proc / "stat").write_text(f"cpu 0 0 0 0 0 0 0 0 0 0\nbtime {BOOTED}\n")
+        self.clock = FakeClock()
+        self.looked: list[int] = []
+        self.refused: set[int] = set()
+        host = self
+
+        class Reads(LocalReads):
+            def open_files(self, proc: Path, pid: int) -> list[str]:
+                host.looked.append(pid)
+                if pid in host.refused:
+                    raise PermissionError(13, "Permission denied")
+                return super().open_files(proc, pid)
+
+        self.source = Processes(proc=self.proc, reads=Reads(ToolRunner()), clock=self.clock)
+
+    def process(self, pid: int, *targets: str, state: str = "R", ticks: int = 100) -> Path:
+        home = self.proc / str(pid)
+        (home / "fd").mkdir(parents=True)
+        for number, target in enumerate(targets):
+            (home / "fd" / str(number)).symlink_to(target)
+        numbers = ["1", "1", "1", *["0"] * 7, "200", "100", "0", "0", "20", "0", "1", "0", str(ticks), *["0"] * 30]
+        (home / "stat").write_text(f"{pid} (train er) {state} {' '.join(numbers)}\n")
+        (home / "status").write_text(f"Name:\ttrain er\nState:\t{state}\nPid:\t{pid}\nPPid:\t1\n")
+        (home / "cmdline").write_bytes(b"trainer\0--token=s3cr3t\0")
+        return home
+
+    def holders(self, everything: bool = False) -> list[int]:
+        self.looked.clear()
+        return [process.pid for process in self.source.poll(everything).processes]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_a_holder_is_told_with_its_devices_and_state(host: Host) -> None:
+    """Each node once, by name; the process by its name without arguments."""
+    host.process(7, "/dev/null", "/dev/nvidia10", "/dev/nvidia2", "/dev/nvidia2", "/dev/nvidiactl", state="D")
+    (process,) = host.source.poll().processes
+    assert (process.name, process.state, process.devices) == ("train er", "disk-sleep", ("nvidia10", "nvidia2"))
+    assert process.read_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("target", "held"),
+    [
+        ("/dev/davinci3", True),
+        ("/dev/nvidia0 (deleted)", True),
+        ("/dev/nvidiactl", False),
+        ("/dev/davinci_manager", False),
+        ("/dev/nvidia-caps/nvidia-cap1", False),
+        ("/dev/nvidia-uvm", False),
+        ("socket:[1234]", False),
+    ],
+)
+def test_only_a_numbered_node_makes_a_holder(host: Host, target: str, held: bool) -> None:
+    """Monitors hold the control nodes too; a node that was removed while held is still held."""
+    host.process(7, target)
+    assert host.holders() == ([7] if held else [])
+
+
+def test_others_are_looked_at_ever_more_rarely_and_holders_always(host: Host) -> None:
+    """After 5, 10, 20, 40 and then every 60 seconds."""
+    host.process(7)
+    host.process(8, "/dev/davinci0")
+    looks = []
+    for second in range(0, 260, 5):
+        host.holders()
+        assert 8 in host.looked
+        if 7 in host.looked:
+            looks.append(second)
+        host.clock.now += 5
+    assert looks == [0, 5, 15, 35, 75, 135, 195, 255]
+
+
+def test_a_process_that_opens_a_device_later_is_found(host: Host) -> None:
+    """At its next look, or at once when everything is asked for."""
+    home = host.process(7)
+    assert host.holders() == []
+    (home / "fd" / "9").symlink_to("/dev/nvidia0")
+    assert host.holders() == []
+    assert host.holders(everything=True) == [7]
+
+
+def test_a_pid_that_was_given_away_is_looked_at_at_once(host: Host) -> None:
+    """The new process does not inherit the old one's pause."""
+    host.process(7)
+    host.holders()
+    (host.proc / "7").rename(host.proc / "old")  # kept, so that its inode is not used again
+    host.process(7, "/dev/nvidia0", ticks=900)
+    assert host.holders() == [7]
+
+
+def test_two_holders_of_one_pid_differ_by_their_start(host: Host) -> None:
+    """The start time tells them apart for whoever keeps them."""
+    host.process(7, "/dev/nvidia0", ticks=100)
+    (first,) = host.source.poll().processes
+    shutil.rmtree(host.proc / "7")
+    host.process(7, "/dev/nvidia0", ticks=900)
+    (second,) = host.source.poll().processes
+    assert second.started - first.started == pytest.approx(8.0)
+
+
+def test_processes_of_other_users_are_told_once_per_growth(host: Host) -> None:
+    """One line, not one per poll; all of them are counted, also those that are not due for a look."""
+    for pid in (7, 8):
+        host.process(pid)
+    host.refused = {7, 8, 9}
+    assert host.source.poll().problems == ("2 processes of other users cannot be looked into: grant CAP_SYS_PTRACE",)
+    assert host.source.poll().problems == ()
+    host.clock.now += 5
+    assert host.source.poll().problems == ()
+    host.process(9)
+    assert host.source.poll().problems == ("3 processes of other users cannot be looked into: grant CAP_SYS_PTRACE",)
+
+
+def test_a_holder_that_cannot_be_described_is_a_problem_not_a_silence(host: Host) -> None:
+    """The rest of the view stays."""
+    (host.process(7, "/dev/nvidia0") / "stat").write_text("7 (broken")
+    host.process(8, "/dev/nvidia1")
+    snapshot = host.source.poll()
+    assert [process.pid for process in snapshot.processes] == [8]
+    assert f"{host.proc}/7: holds nvidia0 but cannot be read" in snapshot.problems[0]
+
+
+def test_a_process_that_ends_during_the_look_is_passed_over(host: Host) -> None:
+    """That is no problem of the source."""
+    shutil.rmtree(host.process(7, "/dev/nvidia0") / "fd")
+    snapshot = host.source.poll()
+    assert (snapshot.processes, snapshot.problems) == ((), ())
+
+
+def test_a_tree_that_is_not_there_is_absent_and_fails(tmp_path: Path) -> None:
+    """Not a host without processes."""
+    source = Processes(proc=tmp_path / "none", reads=LocalReads(ToolRunner()), clock=FakeClock())
+    assert source.presence() is Presence.ABSENT
+    with pytest.raises(SourceError, match="cannot be read"):
+        source.poll()
