@@ -169,3 +169,35 @@ def test_hostile_names_are_escaped_on_the_node_page() -> None:
     assert page.count("&lt;script&gt;") == 6
     assert "SIMULATED" in page
     assert "not reported" in page
+
+
+def test_a_thousand_requests_in_one_packet_are_answered_and_end_nothing(
+    server: tuple[Server, tuple[str, int]],
+) -> None:
+    """Pipelining costs a turn per request, never the server."""
+    made, address = server
+    with socket.create_connection(address, timeout=5) as client:
+        client.sendall(b"GET /none HTTP/1.1\r\n\r\n" * 1000)
+        received = b""
+        while received.count(b"HTTP/1.1 404") < 1000:
+            chunk = client.recv(1 << 20)
+            assert chunk
+            received += chunk
+    assert made.alive
+    assert get(address)[0] == 200
+
+
+def test_a_handler_that_raises_is_counted(server: tuple[Server, tuple[str, int]]) -> None:
+    """One page's flaw is status 500 for its client and a count for us."""
+    made, address = server
+    assert get(address, "/bad")[0] == 500
+    assert made.failed == 1
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:99999", "127.0.0.1:-1"])
+def test_an_address_without_a_port_is_explained(address: str) -> None:
+    """With what was expected."""
+    server = Server({}, report=lambda _p, _e: None)
+    with pytest.raises(ServerError, match="expected HOST:PORT"):
+        server.listen(address)
+    server.close()

@@ -55,7 +55,10 @@ class Refusal(Exception):
 
 
 class HttpConnection:
-    """The states of an HTTP connection: reading a head, writing an answer, idle until the next head."""
+    """The states of an HTTP connection: reading a head, writing an answer, idle until the next head.
+
+    One request is answered per turn, however many came in one packet: others have their turn in between.
+    """
 
     def __init__(self, client: socket.socket, now: float, answer: Callable[[Request], Response]) -> None:
         self.socket = client
@@ -63,12 +66,22 @@ class HttpConnection:
         self._incoming = bytearray()
         self._outgoing = memoryview(b"")
         self._close_after = False
+        self._ended = False  # the client sends no more, but may still read
         self.deadline = now + HEAD_SECONDS
 
     @property
+    def wants_to_read(self) -> bool:
+        """Whether more may come: not past the end, and not while a full head or a flood waits."""
+        return not self._ended and len(self._incoming) <= HEAD_LIMIT_BYTES
+
+    @property
     def wants_to_write(self) -> bool:
-        """Whether an answer is under way."""
-        return bool(self._outgoing)
+        """Whether an answer is under way, or due to a request that has come already."""
+        return bool(self._outgoing) or self._request_waits
+
+    @property
+    def _request_waits(self) -> bool:
+        return len(self._incoming) > HEAD_LIMIT_BYTES or b"\r\n\r\n" in self._incoming
 
     @property
     def idle(self) -> bool:
@@ -83,17 +96,21 @@ class HttpConnection:
             return True
         except OSError:
             return False
-        if not data:
-            return False
+        if not data:  # `nc -N` and the like close their half at once and read on
+            self._ended = True
+            return self.wants_to_write
         if not self._incoming:
             self.deadline = now + HEAD_SECONDS
         self._incoming += data
-        if self._outgoing:  # pipelined: read when the answer before is out, within the same bound
-            return len(self._incoming) <= HEAD_LIMIT_BYTES
+        if self._outgoing or not self._request_waits:
+            return True
         return self._next(now)
 
     def writable(self, now: float) -> bool:
-        """Sends on; False when the connection is to be closed."""
+        """Sends on, or answers the next waiting request; False when the connection is to be closed."""
+        return self._send(now) if self._outgoing else self._next(now)
+
+    def _send(self, now: float) -> bool:
         try:
             sent = self.socket.send(self._outgoing)
         except (BlockingIOError, InterruptedError):
@@ -103,15 +120,13 @@ class HttpConnection:
         self._outgoing = self._outgoing[sent:]
         if self._outgoing:
             return True
-        if self._close_after:
+        if self._close_after or (self._ended and not self._request_waits):
             return False
-        self.deadline = now + IDLE_SECONDS
-        return self._next(now) if self._incoming else True
+        self.deadline = now + (HEAD_SECONDS if self._incoming else IDLE_SECONDS)
+        return True
 
     def _next(self, now: float) -> bool:
         end = self._incoming.find(b"\r\n\r\n")
-        if end < 0 and len(self._incoming) <= HEAD_LIMIT_BYTES:
-            return True
         try:
             if end < 0 or end > HEAD_LIMIT_BYTES:
                 raise Refusal(431, f"the request head is longer than {HEAD_LIMIT_BYTES} bytes")
@@ -125,7 +140,7 @@ class HttpConnection:
             self._close_after = True
         self._outgoing = memoryview(_encode(response, self._close_after))
         self.deadline = now + WRITE_SECONDS
-        return self.writable(now)
+        return self._send(now)
 
 
 def parse_head(head: bytes) -> tuple[Request, bool]:

@@ -23,6 +23,11 @@ __all__ = ["Request", "Response", "Server", "ServerError"]
 CONNECTION_LIMIT = 256
 BACKLOG = 512
 _CHECK_SECONDS = 1.0
+# So many new connections are taken before those that are open have their turn.
+_ACCEPTED_AT_ONCE = 64
+# With no file descriptor left and nothing of ours to close, only waiting helps.
+_NO_DESCRIPTOR_SECONDS = 0.05
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _TEXT = "text/plain; charset=utf-8"
 
 Handler = Callable[[Request], Response]
@@ -35,7 +40,8 @@ class ServerError(Exception):
 class Server:
     """Answers GET requests from `routes`, which map a path to what answers it.
 
-    `report` is told of a handler that raised; its client gets status 500.
+    `report` is told of a handler that raised; its client gets status 500, and `failed` counts it. `refused` counts
+    connections that were closed to make room.
     """
 
     def __init__(self, routes: Mapping[str, Handler], report: Callable[[str, BaseException], None]) -> None:
@@ -51,6 +57,7 @@ class Server:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self.refused = 0
+        self.failed = 0
 
     @property
     def alive(self) -> bool:
@@ -64,13 +71,16 @@ class Server:
 
     def listen(self, address: str) -> tuple[str, int]:
         """Listens on `HOST:PORT` (IPv6 in brackets); gives the address got. Raises `ServerError`."""
-        host, _, port = address.rpartition(":")
+        host, _, digits = address.rpartition(":")
         host = host.strip("[]")
+        port = int(digits) if digits.isascii() and digits.isdigit() else -1
+        if not 0 <= port <= 65535:
+            raise ServerError(f"cannot listen on {address}: expected HOST:PORT such as 0.0.0.0:9817; check `listen`")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, int(port)))
+            listener.bind((host, port))
             listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
@@ -89,7 +99,7 @@ class Server:
     def listen_control(self, path: Path, answer: Callable[[bytes], bytes]) -> None:
         """Opens the Unix socket for commands, one JSON line each way. Raises `ServerError`."""
         try:
-            self._control = ControlListener(path, answer)
+            self._control = ControlListener(path, answer, self._report)
         except OSError as error:
             raise ServerError(f"control socket {path}: {error.strerror or error}") from error
 
@@ -130,14 +140,14 @@ class Server:
                     self._drop(connection)
 
     def _accept(self, listener: socket.socket) -> None:
-        while True:
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                client, _ = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                # Out of file descriptors: make room, or the listener would wake us for ever.
-                self._make_room()
+                client, _address = listener.accept()
+            except OSError as error:
+                # Out of file descriptors: make room, or the listener would wake us for ever. Anything else is
+                # nobody there any more (EAGAIN), or one client that has gone already (accept(2), "Error handling").
+                if error.errno in _OUT_OF_DESCRIPTORS and not self._make_room():
+                    time.sleep(_NO_DESCRIPTOR_SECONDS)
                 return
             client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -147,11 +157,13 @@ class Server:
             self._connections[client.fileno()] = connection
             self._selector.register(client, selectors.EVENT_READ, connection)
 
-    def _make_room(self) -> None:
-        """Closes the connection nearest to its deadline, idle ones first."""
-        if self._connections:
-            self.refused += 1
-            self._drop(min(self._connections.values(), key=lambda c: (not c.idle, c.deadline)))
+    def _make_room(self) -> bool:
+        """Closes the connection nearest to its deadline, idle ones first; False when there is none."""
+        if not self._connections:
+            return False
+        self.refused += 1
+        self._drop(min(self._connections.values(), key=lambda c: (not c.idle, c.deadline)))
+        return True
 
     def _serve(self, connection: HttpConnection, events: int) -> None:
         now = time.monotonic()
@@ -163,7 +175,8 @@ class Server:
         if not stays:
             self._drop(connection)
             return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.wants_to_write else 0)
+        wanted = selectors.EVENT_READ if connection.wants_to_read else 0
+        wanted |= selectors.EVENT_WRITE if connection.wants_to_write else 0
         if self._selector.get_key(connection.socket).events != wanted:
             self._selector.modify(connection.socket, wanted, connection)
 
@@ -179,5 +192,6 @@ class Server:
         try:
             return handler(request)
         except Exception as error:  # noqa: BLE001 - a loop edge: one page's flaw must not end the server
+            self.failed += 1
             self._report(request.path, error)
             return Response(500, _TEXT, b"this page could not be made; the agent's log says why\n")

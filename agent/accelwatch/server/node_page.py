@@ -8,20 +8,26 @@ from typing import Any
 
 _STYLE = """
 :root{color-scheme:light dark;--ok:#1a7f37;--warn:#9a6700;--bad:#cf222e;--line:#8884}
-body{font:15px/1.45 system-ui,sans-serif;margin:1rem auto;max-width:76rem;padding:0 .8rem}
+body{font:15px/1.45 system-ui,sans-serif;margin:1rem auto;max-width:84rem;padding:0 .8rem}
 h1{font-size:1.25rem;margin:.2rem 0}h2{font-size:1.05rem;margin:1.4rem 0 .3rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.28rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:top}
-td.text{white-space:normal;min-width:14rem}th{font-weight:600}
+th,td{text-align:left;padding:.28rem .42rem;border-bottom:1px solid var(--line);white-space:nowrap;vertical-align:top}
+td.text{white-space:normal;min-width:14rem;overflow-wrap:anywhere}th{font-weight:600}
 .ok{color:var(--ok)}.warning,.unknown{color:var(--warn);font-weight:600}
 .alarm,.critical,.bad{color:var(--bad);font-weight:700}
-.fault{border-left:4px solid var(--bad);padding:.3rem .8rem;margin:.6rem 0;background:#cf222e14}
+.fault{border-left:4px solid var(--line);padding:.3rem .8rem;margin:.6rem 0;overflow-wrap:anywhere}
+.run_ending{border-color:var(--bad);background:#cf222e14}.degrading{border-color:var(--warn);background:#9a670014}
+.bar{display:inline-block;width:2.5rem;height:.6em;margin-right:.4rem;background:var(--line)}
+.bar i{display:block;height:100%;background:#0969da}
 .simulated{background:#9a6700;color:#fff;padding:.3rem .8rem;font-weight:700}
 .none{opacity:.55}
 @media (prefers-color-scheme:dark){:root{--ok:#3fb950;--warn:#d29922;--bad:#ff7b72}}
 """
 _NONE = '<span class="none" title="not reported">&ndash;</span>'
 _MIB = 1 << 20
+_SEVERITIES = ("run_ending", "degrading", "informational")
+# More than a line holds: such a cell may wrap.
+_LONG_CELL = 48
 REFRESH_SECONDS = 15
 
 
@@ -34,20 +40,21 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
         f'<meta http-equiv=refresh content="{REFRESH_SECONDS}"><title>{escape(node)} - accelwatch</title>',
         f"<style>{_STYLE}</style></head><body>",
         "<p class=simulated>SIMULATED hardware: nothing on this page is real</p>" if agent["simulated"] else "",
-        f"<h1>{escape(node)}: {escape(verdict(devices, sources))}</h1>",
+        f"<h1>{escape(node)}: {escape(verdict(devices, faults, sources))}</h1>",
         _agent_line(version, agent),
-        *(_fault(fault) for fault in faults),
+        *(_fault(fault) for fault in sorted(faults, key=_urgency)),
         "<h2>Devices</h2>",
         _table(
             (
                 "Device",
                 "Model",
                 "Health",
+                "Error codes",
                 "Temp.",
                 "Power",
                 "Util.",
                 "Memory",
-                "ECC corr./uncorr.",
+                "ECC corr./unc.",
                 "Links",
                 "Processes",
             ),
@@ -67,18 +74,60 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
     return "\n".join(part for part in parts if part).encode()
 
 
-def verdict(devices: Iterable[Mapping[str, Any]], sources: Iterable[Mapping[str, Any]]) -> str:
-    """One line in plain words."""
-    known = list(devices)
-    failing = [source["source"] for source in sources if not source["up"]]
-    tail = f"; no answer from {', '.join(failing)}" if failing else ""
+def verdict(
+    devices: Iterable[Mapping[str, Any]],
+    faults: Iterable[Mapping[str, Any]],
+    sources: Iterable[Mapping[str, Any]],
+) -> str:
+    """One line in plain words; never `all healthy` beside a fault that is active."""
+    known, active = list(devices), [fault for fault in faults if fault["severity"] != "informational"]
+    sick = [device for device in known if device["health"] not in ("ok", "unknown")]
+    unknown = [device for device in known if device["health"] == "unknown"]
+    lost = {(fault["vendor"], fault["device"]) for fault in active if fault["class"] == "device_lost"}
+    named = {(device["vendor"], device["device"]) for device in sick}
+    other = [fault["class"] for fault in active if (fault["vendor"], fault["device"]) not in named]
+    count = f"{len(known)} {_plural('device', len(known))}"
+    parts = []
     if not known:
-        return f"no device is known{tail}"
-    bad = [device for device in known if device["health"] != "ok"]
-    if not bad:
-        return f"{len(known)} devices, all healthy{tail}"
-    named = ", ".join(f"{device['vendor']} {device['device']} {device['health']}" for device in bad[:4])
-    return f"{len(bad)} of {len(known)} devices not healthy: {named}{', ...' if len(bad) > 4 else ''}{tail}"
+        parts.append("no device is known")
+    elif len(sick) == 1 and named <= lost:
+        parts.append(f"device {_name(sick[0])} is lost, {count} known")
+    elif sick:
+        words = [f"{_name(d)} {'lost' if (d['vendor'], d['device']) in lost else d['health']}" for d in sick]
+        parts.append(f"{len(sick)} of {count} not healthy: {_some(words)}")
+    elif not unknown:
+        well = "none reports a problem" if other else "all healthy" if len(known) > 1 else "healthy"
+        parts.append(f"{count}, {well}")
+    if unknown:
+        parts.append(f"health not known of {len(unknown)} of {len(known)}: {_some([_name(d) for d in unknown])}")
+    if other:
+        parts.append(f"{len(other)} {_plural('fault', len(other))} active: {_some(sorted(set(other)))}")
+    silent = [source["source"] for source in sources if not source["up"] and not _waiting(source)]
+    if silent:
+        parts.append(f"no answer from {', '.join(silent)}")
+    return "; ".join(parts)
+
+
+def _name(device: Mapping[str, Any]) -> str:
+    return f"{device['vendor']} {device['device']}"
+
+
+def _some(words: list[str]) -> str:
+    return ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _waiting(source: Mapping[str, Any]) -> bool:
+    """Not polled yet since the agent's start: nothing is known, which is no failure."""
+    return not source["up"] and source["seconds"] is None and source["error"] is None
+
+
+def _urgency(fault: Mapping[str, Any]) -> tuple[bool, int, str]:
+    rank = _SEVERITIES.index(fault["severity"]) if fault["severity"] in _SEVERITIES else 0
+    return bool(fault["echo"]), rank, fault["first_seen"]
 
 
 def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
@@ -92,40 +141,45 @@ def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
 
 
 def _fault(fault: Mapping[str, Any]) -> str:
-    code = f" {escape(fault['code'])}" if fault["code"] else ""
-    run = f" &middot; run {escape(fault['run_id'])}" if fault["run_id"] else ""
-    severity = escape(fault["severity"].replace("_", "-"))
+    severity = escape(fault["severity"])
+    device = _name(fault) if fault["device"] is not None else f"{fault['vendor']}, the node as a whole"
+    code = f", code {escape(' '.join(fault['codes'] or [fault['code']]))}" if fault["code"] else ""
+    times = f", {fault['count']} times, last {escape(fault['last_seen'])}" if fault["count"] > 1 else ""
+    run = f", run {escape(fault['run_id'])}" if fault["run_id"] else ""
+    echo = " (follows from another fault)" if fault["echo"] else ""
     return (
-        f"<div class=fault><b>{severity}: {escape(fault['class'])}{code}</b> &mdash; {escape(fault['message'])}<br>"
-        f"since {escape(fault['first_seen'])}{run}<br><b>Do:</b> {escape(fault['action'])}</div>"
+        f'<div class="fault {severity}"><b>{severity.replace("_", "-")}: {escape(fault["class"])}</b>'
+        f" &middot; {escape(device)}{code}{echo}<br>{escape(fault['message'])}<br>"
+        f"since {escape(fault['first_seen'])}{times}{run}<br><b>Do:</b> {escape(fault['action'])}</div>"
     )
 
 
 def _device(device: Mapping[str, Any]) -> tuple[str, ...]:
     used, total = device["memory_used_bytes"], device["memory_total_bytes"]
-    codes = f" {escape(' '.join(device['error_codes']))}" if device["error_codes"] else ""
+    codes = device["error_codes"]
     links = [link for link in device["links"] if link["state"] != "unknown"]
     up = sum(link["state"] == "up" for link in links)
     all_up = up == len(device["links"])
     processes = device["processes"]
     names = ", ".join(sorted({escape(process["name"] or "unnamed") for process in processes or ()}))
     return (
-        escape(f"{device['vendor']} {device['device']}"),
+        escape(_name(device)),
         _or_none(device["model"]),
-        f"<span class={device['health']}>{device['health']}</span>{codes}",
+        f'<span class="{escape(device["health"])}">{escape(device["health"])}</span>',
+        _NONE if codes is None else escape(" ".join(codes)) or "none",
         _number(device["temperature_celsius"], "{:.0f}&nbsp;&deg;C"),
         _number(device["power_watts"], "{:.0f}&nbsp;W"),
-        _number(device["utilization_ratio"], "{:.0%}"),
-        _NONE if used is None or total is None else f"{used // _MIB} / {total // _MIB} MiB",
+        _load(device["utilization_ratio"]),
+        _NONE if used is None and total is None else f"{_mebibytes(used)} / {_mebibytes(total)} MiB",
         f"{_number(device['ecc']['corrected'], '{}')} / {_number(device['ecc']['uncorrected'], '{}')}",
         _NONE if not links else f"<span class={'ok' if all_up else 'warning'}>{up} of {len(device['links'])} up</span>",
-        _NONE if processes is None else f"{len(processes)} {names}",
+        _NONE if processes is None else f"{len(processes)} {names}" if processes else "none",
     )
 
 
 def _links(devices: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        (escape(f"{device['vendor']} {device['device']}"), f"<span class=bad>{escape(link['link'])}</span>")
+        (escape(_name(device)), f"<span class=bad>{escape(link['link'])}</span>")
         for device in devices
         for link in device["links"]
         if link["state"] == "down"
@@ -135,6 +189,8 @@ def _links(devices: Iterable[Mapping[str, Any]]) -> str:
 
 def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
     state = "<span class=ok>up</span>" if source["up"] else "<span class=bad>failed</span>"
+    if _waiting(source):
+        state = "<span class=unknown>no answer yet</span>"
     return (
         escape(source["source"]),
         state,
@@ -144,18 +200,31 @@ def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]], empty: str) -> str:
-    body = "".join(
-        "<tr>" + "".join(f"<td class=text>{c}</td>" if len(c) > 160 else f"<td>{c}</td>" for c in row) + "</tr>"
-        for row in rows
-    )
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     if not body:
         return f"<p>{escape(empty)}</p>"
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
+def _cell(html: str) -> str:
+    wraps = " class=text" if "<" not in html and len(html) > _LONG_CELL else ""
+    return f"<td{wraps}>{html}</td>"
+
+
 def _number(value: float | None, form: str) -> str:
     return _NONE if value is None else form.format(value)
+
+
+def _load(ratio: float | None) -> str:
+    if ratio is None:
+        return _NONE
+    width = round(min(max(ratio, 0.0), 1.0) * 100)
+    return f'<span class=bar><i style="width:{width}%"></i></span>{ratio:.0%}'
+
+
+def _mebibytes(value: int | None) -> str:
+    return _NONE if value is None else str(value // _MIB)
 
 
 def _or_none(value: str | None) -> str:
