@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,9 +20,25 @@ from accelwatch.simulator.hardware import CONTROL_SOCKET, Hardware
 from accelwatch.simulator.nvml_library import CompilerMissing
 
 
+class _Intermixed(argparse.ArgumentParser):
+    """Takes NAME=VALUE after options too: `inject DIR FAULT --node N code=16`."""
+
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Of argparse, which by itself allows no positional arguments behind an option when they may be absent."""
+        if self._inside:
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its own commands."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Intermixed)
     node = actions.add_parser("node", help="run the hardware of a scenario's nodes until interrupted")
     node.add_argument("scenario", nargs="?", default="one-of-each", help="a file, or a shipped scenario's name")
     node.add_argument("--dir", required=True, help="where the nodes' files go")
@@ -42,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clear = actions.add_parser("clear", help="end an injected fault, or all")
     clear.add_argument("dir")
     clear.add_argument("id", nargs="?", type=int)
+    clear.add_argument("--all", action="store_true", help="what it does without an ID, too")
+    present = actions.add_parser("list", help="the faults that are present now")
+    present.add_argument("dir")
+    moment = actions.add_parser("time", help="the scenario's second and speed; move on to a second, change the speed")
+    moment.add_argument("dir")
+    moment.add_argument("--to", type=float, metavar="SECOND")
+    moment.add_argument("--speed", type=float, help="scenario seconds per second; 0 stands still")
     state = actions.add_parser("state", help="the true state of a node now, as JSON")
     state.add_argument("dir")
     state.add_argument("--node", required=True)
@@ -100,6 +124,9 @@ def _node(options: argparse.Namespace) -> int:
 def _ask(options: argparse.Namespace) -> int:
     path = Path(options.dir).resolve() / CONTROL_SOCKET
     if options.action == "inject":
+        odd = next((pair for pair in options.parameters if "=" not in pair), None)
+        if odd is not None:
+            raise ValueError(f"{odd!r} is not NAME=VALUE")
         parameters = dict(pair.split("=", 1) for pair in options.parameters)
         request = {
             "command": "inject",
@@ -109,7 +136,25 @@ def _ask(options: argparse.Namespace) -> int:
         }
         print(f"fault {control.ask(path, {**request, 'parameters': parameters}, 5.0)['id']}")
     elif options.action == "clear":
+        if options.all and options.id is not None:
+            raise ValueError("clear takes an ID or --all, not both")
         print(f"{control.ask(path, {'command': 'clear', 'id': options.id}, 5.0)['cleared']} cleared")
+    elif options.action == "list":
+        for fault in control.ask(path, {"command": "list"}, 5.0)["faults"]:
+            where = fault["node"] if fault["device"] is None else f"{fault['node']} device {fault['device']}"
+            details = " ".join(f"{name}={value}" for name, value in fault["parameters"].items())
+            print(f"{fault['id'] or '-':>4}  {fault['fault']:<20} {where}  {details}".rstrip())
+    elif options.action == "time":
+        _time(path, options)
     else:
         print(json.dumps(control.ask(path, {"command": "state", "node": options.node}, 5.0)["state"], indent=2))
     return 0
+
+
+def _time(path: Path, options: argparse.Namespace) -> None:
+    if options.to is not None:
+        control.ask(path, {"command": "time", "seconds": options.to}, 5.0)
+    if options.speed is not None:
+        control.ask(path, {"command": "speed", "speed": options.speed}, 5.0)
+    answer = control.ask(path, {"command": "time"}, 5.0)
+    print(f"second {answer['seconds']:.1f}, {answer['speed']:g} per second")

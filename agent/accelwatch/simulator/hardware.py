@@ -29,12 +29,16 @@ class Hardware:
 
     def __init__(self, scenario: Scenario, directory: Path, clock: Clock, ports: Sequence[int] | None = None) -> None:
         """Writes every node's tools, libraries and an agent configuration; `ports` of the agents in the order of
-        nodes, else from 19817 on. Raises `CompilerMissing`.
+        nodes, else from 19817 on. Raises `CompilerMissing`, `ValueError` for a fault that does not fit its node.
         """
         self._scenario = scenario
         self._clock = clock
         self._began = clock.monotonic()
-        self._world = World(scenario, clock.time())
+        self._before = 0.0  # scenario seconds at `_began`, where the speed was last changed
+        self._speed = scenario.speed
+        self._world = World(scenario, clock.time() if scenario.start is None else scenario.start.timestamp())
+        for fault in scenario.faults:
+            self._world.node(fault.node, fault.at)  # raises where it does not fit
         self._injected: dict[int, FaultSpec] = {}
         self._next_id = 1
         self._lock = threading.Lock()
@@ -58,7 +62,7 @@ class Hardware:
     @property
     def now(self) -> float:
         """Scenario seconds."""
-        return (self._clock.monotonic() - self._began) * self._scenario.speed
+        return self._before + (self._clock.monotonic() - self._began) * self._speed
 
     def start(self) -> None:
         """Begins with every node's state written."""
@@ -91,7 +95,7 @@ class Hardware:
                     *injected.items(),
                 ]
                 for identity, fault in faults:
-                    if fault.node == spec.name and active(fault, now) and (spec.name, identity) not in self._said:
+                    if fault.node == spec.name and fault.at <= now and (spec.name, identity) not in self._said:
                         self._said.add((spec.name, identity))
                         host.kernel_lines(KINDS[fault.fault].lines(context(node, fault, now)), node)
 
@@ -106,14 +110,42 @@ class Hardware:
         return identity
 
     def clear(self, identity: int | None) -> int:
-        """Ends an injected fault, or all of them; gives how many. Counters do not fall back by it on real hardware:
-        a cleared `ecc_*` or `roce_*` fault does take its counts away, as a replaced device does.
-        """
+        """Ends an injected fault, or all of them; gives how many. The counts that it made stay."""
         with self._lock:
-            ended = [identity] if identity is not None else list(self._injected)
-            count = sum(self._injected.pop(number, None) is not None for number in ended)
+            now = self.now
+            wanted = {
+                number: f for number, f in self._injected.items() if identity in (None, number) and active(f, now)
+            }
+            for number, fault in wanted.items():
+                self._injected[number] = msgspec.structs.replace(fault, clear_after=Duration(now - fault.at))
         self.tick()
-        return count
+        return len(wanted)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that are present now; those of the scenario have no `id`."""
+        with self._lock:
+            every: list[tuple[int | None, FaultSpec]] = [
+                *((None, fault) for fault in self._scenario.faults),
+                *self._injected.items(),
+            ]
+            return [
+                {"id": number, **msgspec.to_builtins(f, enc_hook=float)} for number, f in every if active(f, self.now)
+            ]
+
+    def run_at(self, speed: float) -> None:
+        """From now on `speed` scenario seconds per second; 0 lets time stand. Raises `ValueError`."""
+        if speed < 0:
+            raise ValueError(f"speed {speed:g}: time does not run backwards")
+        with self._lock:
+            self._before, self._began, self._speed = self.now, self._clock.monotonic(), speed
+
+    def skip_to(self, moment: float) -> None:
+        """Lets the scenario go on at second `moment`. Raises `ValueError` for one that has passed."""
+        with self._lock:
+            if moment < self.now:
+                raise ValueError(f"second {moment:g} has passed: it is {self.now:g}")
+            self._before, self._began = moment, self._clock.monotonic()
+        self.tick()
 
     def state(self, name: str) -> dict[str, Any]:
         """The node's true state now, as plain JSON types."""
@@ -135,6 +167,15 @@ class Hardware:
                 answer: dict[str, Any] = {"id": self.inject(fault)}
             elif command == "clear":
                 answer = {"cleared": self.clear(request.get("id"))}
+            elif command == "list":
+                answer = {"faults": self.faults()}
+            elif command == "time":
+                if "seconds" in request:
+                    self.skip_to(float(request["seconds"]))
+                answer = {"seconds": self.now, "speed": self._speed}
+            elif command == "speed":
+                self.run_at(float(request["speed"]))
+                answer = {"seconds": self.now, "speed": self._speed}
             elif command == "state":
                 answer = {"state": self.state(request["node"])}
             else:

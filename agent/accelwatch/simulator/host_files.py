@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import yaml
 
 from accelwatch.simulator.scenario import NodeSpec
-from accelwatch.simulator.state import Node
+from accelwatch.simulator.state import Node, Process, RdmaPort
 
 _BOOTED_BEFORE = 86400.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+_COUNTERS = (
+    "symbol_error",
+    "port_rcv_errors",
+    "port_xmit_discards",
+    "link_error_recovery",
+    "local_link_integrity_errors",
+)
+_HW_COUNTERS = ("out_of_sequence", "packet_seq_err", "local_ack_timeout_err", "rnr_nak_retry_err")
 
 
 class HostFiles:
@@ -22,29 +32,45 @@ class HostFiles:
         self._pids: set[int] = set()
         self._vendor = spec.vendor
         (directory / "kmsg").write_bytes(b"")
-        self._rdma(8 if spec.vendor == "nvidia" else 0)
+        if (directory / "proc").is_dir():
+            _remove(directory / "proc")
+        (directory / "sys" / "class" / "infiniband").mkdir(parents=True, exist_ok=True)
+        self._written: dict[Path, str] = {}
         self._configuration(spec, port)
 
     def write(self, node: Node) -> None:
-        """Processes as they are now."""
+        """Processes and RDMA ports as they are now."""
+        self._processes(node)
+        for port in node.rdma:
+            self._rdma(port)
+
+    def _processes(self, node: Node) -> None:
         wanted = {p.pid: (p, d) for d in (*node.nvidia, *node.ascend) if d.present for p in d.processes}
-        if set(wanted) == self._pids:
-            return
         proc = self.directory / "proc"
         proc.mkdir(exist_ok=True)
-        (proc / "stat").write_text(f"cpu 0 0 0 0 0 0 0 0 0 0\nbtime {int(node.wall - node.now - _BOOTED_BEFORE)}\n")
+        boot = int(node.wall - node.now - _BOOTED_BEFORE)
+        if not (proc / "stat").exists():
+            (proc / "stat").write_text(f"cpu 0 0 0 0 0 0 0 0 0 0\nbtime {boot}\n")
         for pid in self._pids - set(wanted):
             _remove(proc / str(pid))
-        for pid in set(wanted) - self._pids:
-            process, device = wanted[pid]
-            number = device.index if self._vendor == "nvidia" else getattr(device, "phy_id", device.index)
-            _process(
-                proc / str(pid),
-                pid,
-                process.name,
-                f"/dev/{'nvidia' if self._vendor == 'nvidia' else 'davinci'}{number}",
-            )
+            self._written = {path: text for path, text in self._written.items() if proc / str(pid) not in path.parents}
+        for pid, (process, device) in wanted.items():
+            if pid not in self._pids:
+                number = device.index if self._vendor == "nvidia" else getattr(device, "phy_id", device.index)
+                kind = "nvidia" if self._vendor == "nvidia" else "davinci"
+                _begin(proc / str(pid), process, f"/dev/{kind}{number}")
+            for name, text in _moving(process).items():
+                self._put(proc / str(pid) / name, text)
         self._pids = set(wanted)
+
+    def _put(self, path: Path, text: str) -> None:
+        """Writes what has changed; a reader finds the old text or the new one."""
+        if self._written.get(path) == text:
+            return
+        scratch = path.with_name(f".{path.name}.new")
+        scratch.write_text(text)
+        scratch.replace(path)
+        self._written[path] = text
 
     def kernel_lines(self, lines: list[str], node: Node) -> None:
         """Appends records of the kernel facility, as a driver writes them."""
@@ -54,19 +80,25 @@ class HostFiles:
                 log.write(f"4,{self._sequence},{microseconds},-;{line}\n".encode())
                 self._sequence += 1
 
-    def _rdma(self, ports: int) -> None:
-        root = self.directory / "sys" / "class" / "infiniband"
-        root.mkdir(parents=True, exist_ok=True)
-        for number in range(ports):
-            port = root / f"mlx5_{number}" / "ports" / "1"
-            (port / "counters").mkdir(parents=True, exist_ok=True)
-            files = {
-                "state": "4: ACTIVE", "phys_state": "5: LinkUp", "rate": "400 Gb/sec (4X NDR)", "link_layer": "InfiniBand",
-                "counters/link_downed": "0", "counters/symbol_error": "0", "counters/port_rcv_errors": "0",
-                "counters/port_xmit_packets": "0", "counters/port_rcv_packets": "0",
-            }  # fmt: skip
-            for name, text in files.items():
-                (port / name).write_text(text + "\n")
+    def _rdma(self, port: RdmaPort) -> None:
+        home = self.directory / "sys" / "class" / "infiniband" / port.name / "ports" / "1"
+        for name in ("counters", "hw_counters"):
+            (home / name).mkdir(parents=True, exist_ok=True)
+        files = {
+            "state": "4: ACTIVE" if port.up else "1: DOWN",
+            "phys_state": "5: LinkUp" if port.up else "3: Disabled",
+            "rate": port.rate,
+            "link_layer": port.link_layer,
+            "counters/link_downed": str(port.link_downed),
+            "counters/port_xmit_packets": str(port.packets),
+            "counters/port_rcv_packets": str(port.packets),
+        }
+        for name in _COUNTERS:
+            files[f"counters/{name}"] = str(port.errors.get(name, 0))
+        for name in _HW_COUNTERS:
+            files[f"hw_counters/{name}"] = str(port.errors.get(name, 0))
+        for name, text in files.items():
+            self._put(home / name, text + "\n")
 
     def _configuration(self, spec: NodeSpec, port: int) -> None:
         home = self.directory
@@ -89,34 +121,30 @@ class HostFiles:
         (home / "accelwatch.yml").write_text(yaml.safe_dump(configuration, sort_keys=False))
 
 
-def _process(home: Path, pid: int, name: str, device: str) -> None:
+def _begin(home: Path, process: Process, device: str) -> None:
+    """What of a process does not change."""
     (home / "fd").mkdir(parents=True, exist_ok=True)
-    fields = [
-        "R",
-        "1",
-        str(pid),
-        str(pid),
-        *["0"] * 9,
-        "6000",
-        "500",
-        "0",
-        "0",
-        "20",
-        "0",
-        "1",
-        "0",
-        "8000000",
-        *["0"] * 30,
-    ]
-    (home / "stat").write_text(f"{pid} ({name}) {' '.join(fields)}\n")
-    (home / "status").write_text(f"Name:\t{name}\nState:\tR (running)\nTgid:\t{pid}\nPid:\t{pid}\nPPid:\t1\n")
-    (home / "cmdline").write_bytes(f"{name}\0train.py\0".encode())
-    (home / "io").write_text(
-        "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"
-    )
-    link = home / "fd" / "7"
-    if not link.is_symlink():
-        link.symlink_to(device)
+    (home / "comm").write_text(f"{process.name[:15]}\n")
+    (home / "cmdline").write_bytes(f"{process.name}\0train.py\0".encode())
+    (home / "environ").write_bytes("".join(f"{key}={value}\0" for key, value in process.environ.items()).encode())
+    (home / "fd" / "7").symlink_to(device)
+
+
+def _moving(process: Process) -> dict[str, str]:
+    """stat, status and io as proc(5) describes them; times in hundredths of a second."""
+    # The fields of stat from the third on: state, ppid, pgrp, session, then up to starttime (the 22nd).
+    started = int((_BOOTED_BEFORE + process.started) * _TICKS)
+    fields: list[str | int] = [process.state, 1, process.pid, process.pid, *[0] * 7, int(process.cpu_seconds * _TICKS)]
+    fields += [0, 0, 0, 20, 0, 1, 0, started, *[0] * 30]
+    words = {"R": "running", "S": "sleeping", "D": "disk sleep"}
+    state = f"{process.state} ({words.get(process.state, 'unknown')})"
+    return {
+        "stat": f"{process.pid} ({process.name[:15]}) {' '.join(str(field) for field in fields)}\n",
+        "status": f"Name:\t{process.name[:15]}\nState:\t{state}\nTgid:\t{process.pid}\nPid:\t{process.pid}\nPPid:\t1\n"
+        "Uid:\t1000\t1000\t1000\t1000\nGid:\t1000\t1000\t1000\t1000\n",
+        "io": f"rchar: {process.read_bytes}\nwchar: {process.written_bytes}\nsyscr: 0\nsyscw: 0\n"
+        f"read_bytes: {process.read_bytes}\nwrite_bytes: {process.written_bytes}\ncancelled_write_bytes: 0\n",
+    }
 
 
 def _remove(home: Path) -> None:

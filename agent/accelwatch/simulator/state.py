@@ -147,6 +147,8 @@ class AscendDevice(Device):
     tx_power_milliwatts: list[float] = field(default_factory=lambda: [1.40, 1.41, 1.39, 1.42])
     hccs_healthy: bool = True
     fec: str = "rs FEC mode"
+    hugepages_used: int = 0
+    hugepages_total: int = 0
 
 
 @dataclass(slots=True)
@@ -177,3 +179,4 @@ class Node:
     rdma: list[RdmaPort] = field(default_factory=list)
     now: float = 0.0  # scenario seconds
     wall: float = 0.0  # the same moment in seconds since the epoch
+    process_table: bool = True  # `npu-smi info` ends with it; not on every board, nor in 21.x and 22.x

@@ -1,29 +1,47 @@
-"""The executables `npu-smi` and `hccn_tool` of a simulated node: they print its state file in the true layouts."""
+"""The executables `npu-smi` and `hccn_tool` of a simulated node.
+
+They are clients without a mind of their own: each call hands its arguments to a `Server` on a Unix socket, in the
+simulator's process, and prints what comes back. So a call costs the start of a bare Python and no more, and the
+server sees who calls what, and when two call at once. Without a socket the executables print the node's state file
+(`write`), which takes longer to start but needs nobody to serve.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from accelwatch.simulator import hccn_tool, npu_smi
-from accelwatch.simulator.state import Node, ToolTrouble
+from accelwatch.simulator.answer import Answer, encoded
+from accelwatch.simulator.state import Node
+from accelwatch.simulator.tool_client import SCRIPT
+from accelwatch.simulator.tool_server import Server, answer_of
+
+__all__ = ["STATE", "TOOLS", "Server", "install", "main", "write"]
 
 STATE = "state.json"
-_FLOOD_BYTES = 10 << 20
+TOOLS = ("npu-smi", "hccn_tool")
+# sockaddr_un holds 108 bytes with the closing NUL (unix(7)).
+_SOCKET_PATH_LIMIT = 107
 
 
-def install(directory: Path) -> None:
-    """Writes both executables into a node's directory."""
-    for name in ("npu-smi", "hccn_tool"):
+def install(directory: Path, socket_path: Path | None = None) -> None:
+    """Writes both executables into `directory`, for the server at `socket_path`, or for the state file beside them.
+
+    Raises `ValueError` when the socket's path is too long for the kernel.
+    """
+    if socket_path is not None and len(os.fsencode(socket_path)) > _SOCKET_PATH_LIMIT:
+        raise ValueError(f"{socket_path}: longer than the {_SOCKET_PATH_LIMIT} bytes that a socket's path may have")
+    for name in TOOLS:
         path = directory / name
-        path.write_text(
-            f"#!{sys.executable} -E\nfrom accelwatch.simulator.tools import main\nmain({name!r}, {str(directory)!r})\n"
-        )
+        if socket_path is None:
+            text = f"#!{sys.executable} -E\nfrom accelwatch.simulator.tools import main\nmain({name!r}, {str(directory)!r})\n"
+        else:
+            text = SCRIPT.format(python=sys.executable, tool=name, socket=str(socket_path))
+        path.write_text(text)
         path.chmod(0o755)
 
 
@@ -35,45 +53,18 @@ def write(directory: Path, node: Node) -> None:
 
 
 def main(name: str, directory: str) -> None:
-    """One call of a tool; ends the process with the tool's status."""
+    """One call of a tool without a server; ends the process with the tool's status."""
     argv = sys.argv[1:]
-    node = _node(directory)
-    trouble = _trouble(node, name, argv)
-    while trouble is not None and trouble.kind == "block":
+    answer = _answer(name, directory, argv)
+    while answer.block:
         time.sleep(0.1)
-        node = _node(directory)
-        trouble = _trouble(node, name, argv)
-    if trouble is not None and trouble.kind == "slow":
-        time.sleep(trouble.seconds)
-    answer = (npu_smi if name == "npu-smi" else hccn_tool).answer(node, argv)
-    if trouble is not None:
-        answer = troubled(answer, trouble)
-    sys.stdout.write(answer.stdout)
-    sys.stdout.flush()
-    sys.stderr.write(answer.stderr)
+        answer = _answer(name, directory, argv)
+    time.sleep(answer.delay_seconds)
+    for stream, text in zip((sys.stdout.buffer, sys.stderr.buffer), encoded(answer), strict=True):
+        stream.write(text)
+        stream.flush()
     os._exit(answer.status)
 
 
-def troubled(answer: npu_smi.Answer, trouble: ToolTrouble) -> npu_smi.Answer:
-    """The answer as a sick tool gives it."""
-    text = answer.stdout
-    return {
-        "garbage": npu_smi.Answer("\x7fELF\x01\x02 \x00@@@ %%% 0x5a5a5a5a\n" * 3, 0),
-        "truncate": npu_smi.Answer(text[: int(len(text) * 0.62)], 0),
-        "empty": npu_smi.Answer("", 0),
-        "flood": npu_smi.Answer("x" * _FLOOD_BYTES, 0),
-        "language": npu_smi.Answer("查询设备信息失败，请检查驱动是否正常运行。\n", 0),
-        "error_8005": npu_smi.Answer(
-            "DrvMngGetConsoleLogLevel failed. (ret=4)\ndcmi module initialize failed. ret is -8005\n", 187
-        ),
-    }.get(trouble.kind, answer)
-
-
-def _node(directory: str) -> Node:
-    return msgspec.json.decode(Path(directory, STATE).read_bytes(), type=Node)
-
-
-def _trouble(node: Node, name: str, argv: Sequence[str]) -> ToolTrouble | None:
-    troubles = node.npu_smi_trouble if name == "npu-smi" else node.hccn_tool_trouble
-    line = " ".join(argv)
-    return next((trouble for trouble in troubles if trouble.match in line), None)
+def _answer(name: str, directory: str, argv: list[str]) -> Answer:
+    return answer_of(name, msgspec.json.decode(Path(directory, STATE).read_bytes(), type=Node), argv)

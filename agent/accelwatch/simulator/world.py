@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from accelwatch.simulator.faults import KINDS, Context
-from accelwatch.simulator.scenario import DRIVERS, FaultSpec, NodeSpec, Phase, Scenario
-from accelwatch.simulator.state import AscendDevice, Device, Link, Node, NvidiaDevice, Process
+from accelwatch.simulator.scenario import DRIVERS, FaultSpec, NodeSpec, RunSpec, Scenario
+from accelwatch.simulator.state import AscendDevice, Device, Link, Node, NvidiaDevice, Process, RdmaPort
+from accelwatch.simulator.work import done, last, load, share, stretches
 
 # idle and limit in watts, memory in MiB, NVLinks or HCCS links: orders of size from data sheets and the captures
 # (reference/reliability.md section 4.2 for the H100).
@@ -21,15 +22,8 @@ _ASCEND = {
     "910": ("910A", 66, 310, 32768, 0), "910B": ("910B2C", 90, 400, 65536, 7), "A3": ("Ascend910", 90, 350, 65536, 7),
     "950": ("Ascend950DT", 290, 600, 98304, 0),
 }  # fmt: skip
-# Utilization in percent and share of the power between idle and limit, by phase and vendor: a hang spins on NVIDIA and
-# is quiet on Ascend.
-_PHASES = {
-    "idle": {"nvidia": (0, 0.0), "ascend": (0, 0.0)},
-    "train": {"nvidia": (96, 0.78), "ascend": (92, 0.75)},
-    "save": {"nvidia": (2, 0.12), "ascend": (1, 0.1)},
-    "hang": {"nvidia": (100, 0.13), "ascend": (0, 0.05)},
-}
 _SETTLED_BEFORE = 86400.0  # ports came up a day before the scenario begins
+_RDMA_PORTS = 8
 
 
 class World:
@@ -47,13 +41,73 @@ class World:
             raise KeyError(name)
         node = _hardware(spec)
         node.now, node.wall = now, self._start + now
-        phase = _phase(self.scenario.workload, now)
-        for device in (*node.nvidia, *node.ascend):
-            _work(device, spec, phase, now)
-        for fault in (*self.scenario.faults, *injected):
-            if fault.node == name and active(fault, now):
-                strike(node, fault, now)
+        faults = [fault for fault in (*self.scenario.faults, *injected) if fault.node == name and fault.at <= now]
+        faults.sort(key=lambda fault: fault.at)
+        devices: list[Device] = [*node.nvidia, *node.ascend]
+        for device in devices:
+            self._work(device, spec, faults, now)
+        for port, device in zip(node.rdma, devices, strict=False):
+            port.packets = device.links[0].packets if device.links else 0
+        for fault in faults:
+            strike(node, fault, now)
         return node
+
+    def _work(self, device: Device, spec: NodeSpec, faults: Sequence[FaultSpec], now: float) -> None:
+        past = stretches(self.scenario.workload, faults, spec.name, device.index, now)
+        present = last(past, self.scenario.workload, faults, spec.name, device.index)
+        _, idle, limit, memory, _ = (_NVIDIA if spec.vendor == "nvidia" else _ASCEND)[spec.family]
+        asked, sums = load(spec.vendor, present.phase), done(spec.vendor, past)
+        power = share(spec.vendor, present)
+        noise = random.Random(f"{spec.name}/{device.index}/{int(now)}").uniform(-1, 1)
+        training, busy = present.phase.phase in ("train", "validate"), present.phase.phase != "idle"
+        device.utilization_percent = (
+            float(round(min(100, max(0, asked.utilization + 3 * noise)))) if training else float(asked.utilization)
+        )
+        device.power_watts = round(min(limit, idle + (limit - idle) * power * (1 + present.phase.noise * noise)), 1)
+        device.temperature_celsius = float(round(34 + 30 * power + noise))
+        device.memory_temperature_celsius = float(round(38 + 32 * power + noise))
+        device.memory_used_mib = int(memory * 0.86) if busy else int(memory * 0.05)
+        for link in (*device.links, *([device.roce] if isinstance(device, AscendDevice) and device.roce else [])):
+            link.packets = sums.packets
+        if isinstance(device, NvidiaDevice):
+            device.energy_millijoules = int((now * idle + (limit - idle) * sums.power) * 1000)
+            device.memory_utilization_percent = float(asked.memory)
+        run = self._run(spec)
+        if busy and run is not None:
+            process = Process(run.first_pid + device.index, run.name, (device.memory_used_mib - 1024) << 20)
+            process.environ = self._environ(run, spec, device.index)
+            process.cpu_seconds = sums.cpu
+            process.read_bytes, process.written_bytes = sums.read, sums.written
+            process.state = "R" if asked.cpu >= 0.5 else "S"
+            device.processes = [process]
+
+    def _run(self, spec: NodeSpec) -> RunSpec | None:
+        if self.scenario.runs is not None:
+            return next((run for run in self.scenario.runs if spec.name in run.nodes), None)
+        nodes = tuple(node.name for node in self.scenario.nodes if node.vendor == spec.vendor)
+        return RunSpec(id="4711" if spec.vendor == "nvidia" else "4712", nodes=nodes)
+
+    def _environ(self, run: RunSpec, spec: NodeSpec, local: int) -> dict[str, str]:
+        """What the launcher leaves in a rank's environment."""
+        counts = {node.name: node.devices for node in self.scenario.nodes}
+        before = run.nodes[: run.nodes.index(spec.name)]
+        # `simulate node --node` keeps one node of a run: the others count as large as it is.
+        rank = sum(counts.get(name, spec.devices) for name in before) + local
+        size = sum(counts.get(name, spec.devices) for name in run.nodes)
+        torch = {
+            "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(local),
+            "LOCAL_WORLD_SIZE": str(spec.devices), "MASTER_ADDR": run.nodes[0],
+        }  # fmt: skip
+        if run.launcher == "slurm":
+            return {"SLURM_JOB_ID": run.id, "SLURM_PROCID": str(rank), "SLURM_NTASKS": str(size), **torch}
+        if run.launcher == "torchrun":
+            return {"TORCHELASTIC_RUN_ID": run.id, "TORCHELASTIC_RESTART_COUNT": "0", **torch}
+        if run.launcher == "mindx":
+            return {"MINDX_TASK_ID": run.id, "RANK_ID": str(rank), "RANK_SIZE": str(size), "DEVICE_ID": str(local)}
+        return {
+            "PMIX_NAMESPACE": run.id, "OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": str(size),
+            "OMPI_COMM_WORLD_LOCAL_RANK": str(local),
+        }  # fmt: skip
 
 
 def active(fault: FaultSpec, now: float) -> bool:
@@ -69,18 +123,16 @@ def context(node: Node, fault: FaultSpec, now: float) -> Context:
     if fault.device is not None and not 0 <= fault.device < len(devices):
         raise ValueError(f"node {node.name} has devices 0 to {len(devices) - 1}, not {fault.device}")
     device = None if fault.device is None else devices[fault.device]
-    return Context(node, device, fault.parameters, now - fault.at, fault.at)
+    over = not active(fault, now)
+    age = float(fault.clear_after) if over and fault.clear_after is not None else now - fault.at
+    return Context(node, device, fault.parameters, age, fault.at, over)
 
 
 def strike(node: Node, fault: FaultSpec, now: float) -> None:
-    """Changes the node's state as the fault does. Raises `ValueError`."""
+    """Changes the node's state as the fault does, or leaves what stays of it when it is over. Raises `ValueError`."""
     struck = context(node, fault, now)
-    KINDS[fault.fault].change(struck)
-
-
-def _phase(workload: Iterable[Phase], now: float) -> str:
-    begun = [phase for phase in workload if phase.at <= now]
-    return max(begun, key=lambda phase: phase.at).phase if begun else "idle"
+    kind = KINDS[fault.fault]
+    (kind.leaves if struck.over else kind.change)(struck)
 
 
 def _hardware(spec: NodeSpec) -> Node:
@@ -89,6 +141,7 @@ def _hardware(spec: NodeSpec) -> Node:
     node = Node(spec.name, spec.vendor, driver, tool, spec.family)
     if spec.vendor == "nvidia":
         node.nvidia = [_gpu(spec, index) for index in range(spec.devices)]
+        node.rdma = [RdmaPort(f"mlx5_{number}") for number in range(_RDMA_PORTS)]
     else:
         node.ascend = [_npu(spec, index) for index in range(spec.devices)]
     return node
@@ -99,7 +152,7 @@ def _gpu(spec: NodeSpec, index: int) -> NvidiaDevice:
     seed = random.Random(f"{spec.name}/{index}")
     return NvidiaDevice(
         index=index,
-        model=model,
+        model=spec.model or model,
         pci=f"0000:{0x18 + 0x11 * index % 0xE0:02x}:00.0",
         serial=f"16{seed.randrange(10**11):011d}",
         firmware="96.00.A5.00.01",
@@ -119,7 +172,7 @@ def _npu(spec: NodeSpec, index: int) -> AscendDevice:
     ported = spec.family in ("910", "910B", "A3", "950")
     return AscendDevice(
         index=index,
-        model=model,
+        model=spec.model or model,
         pci=f"0000:{0x19 + 0xD * index % 0xE0:02x}:00.0",
         serial=f"1023{seed.randrange(10**8):08d}",
         firmware="7.5.0.1.129",
@@ -132,25 +185,3 @@ def _npu(spec: NodeSpec, index: int) -> AscendDevice:
         links=[Link(number, errors={"retry": 0, "error": 0}) for number in range(links)],
         roce=Link(0, history=[(-_SETTLED_BEFORE, True)]) if ported else None,
     )
-
-
-def _work(device: Device, spec: NodeSpec, phase: str, now: float) -> None:
-    _, idle, limit, memory, _ = (_NVIDIA if spec.vendor == "nvidia" else _ASCEND)[spec.family]
-    utilization, share = _PHASES[phase][spec.vendor]
-    noise = random.Random(f"{spec.name}/{device.index}/{int(now)}").uniform(-1, 1)
-    busy = phase != "idle"
-    device.utilization_percent = (
-        float(round(min(100, max(0, utilization + 3 * noise)))) if phase == "train" else float(utilization)
-    )
-    device.power_watts = round(idle + (limit - idle) * share * (1 + 0.04 * noise), 1)
-    device.temperature_celsius = float(round(34 + 30 * share + noise))
-    device.memory_temperature_celsius = float(round(38 + 32 * share + noise))
-    device.memory_used_mib = int(memory * 0.86) if busy else int(memory * 0.05)
-    traffic = int(now * 90_000) if phase == "train" else 0
-    for link in (*device.links, *([device.roce] if isinstance(device, AscendDevice) and device.roce else [])):
-        link.packets = traffic
-    if isinstance(device, NvidiaDevice):
-        device.energy_millijoules = int(now * (idle + (limit - idle) * share) * 1000)
-    if busy:
-        environ = {"SLURM_JOB_ID": "4711", "RANK": str(device.index), "WORLD_SIZE": str(spec.devices)}
-        device.processes = [Process(20_000 + device.index, "python3", (device.memory_used_mib - 1024) << 20, environ)]
