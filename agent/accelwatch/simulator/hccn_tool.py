@@ -13,7 +13,7 @@ from accelwatch.simulator.answer import Answer, spoiled
 from accelwatch.simulator.state import AscendDevice, Link, Node
 
 _HISTORY_LENGTH = 10
-# In the order in which the tool prints them; the last four groups are the NIC's own.
+# First three and last four stand as in the capture; the order between them is that of the reference.
 _COUNTERS = (
     "mac_tx_mac_pause_num", "mac_rx_mac_pause_num", "mac_tx_pfc_pkt_num",
     *(f"mac_tx_pfc_pri{number}_pkt_num" for number in range(8)),
@@ -88,7 +88,7 @@ def _gateway(_node: Node, device: AscendDevice, _port: Link) -> str:
 
 
 def _network(device: AscendDevice) -> str:
-    # A range for documentation (RFC 5737's neighbour for benchmarks, RFC 2544): one network per rail.
+    # From the range set aside for benchmarks (RFC 2544), so nobody's host: one network per rail.
     return f"198.18.{device.phy_id % 8}"
 
 
