@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
-import subprocess
-import sys
-import time
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -18,35 +16,38 @@ from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import DeviceKey, Identity
 from accelwatch.readings.snapshot import Device, Snapshot
 from accelwatch.sources.base import Presence, SourceError, SourceTimeout
-from accelwatch.sources.commands import ABANDONED_LIMIT, REAP_SECONDS
-from accelwatch.sources.nvml_progress import Call, Progress
-from accelwatch.sources.nvml_worker import LENGTH, Answer, Start, join
+from accelwatch.sources.nvml_child import LIBRARY, Child, Interrupted, WorkerFailed
+from accelwatch.sources.nvml_progress import Call
+from accelwatch.sources.nvml_worker import PROCESS_NAME, Answer, join
 
-# The rest of the readings comes with every tenth poll (design.md, Configuration).
+# The rest of the readings comes with every tenth poll (design.md, Configuration); polls that were held up for
+# longer than 2.5 such periods bring it all again, so that nothing older is ever shown.
 FULL_PERIOD = 10
 LIFETIME_PERIODS = 2.5
 # A device that blocked a worker is left alone for so long, then twice as long, up to the limit.
 QUARANTINE_SECONDS, QUARANTINE_LIMIT_SECONDS = 30.0, 600.0
 # The same for a driver that blocks or fails before any device is asked.
 BACKOFF_SECONDS, BACKOFF_LIMIT_SECONDS = 1.0, 60.0
-# A lost GPU's handle stays dead: a new worker sees whether a reset brought the GPU back.
-LOST_RETRY_SECONDS = 60.0
-_SLICE_SECONDS = 0.05
-_ANSWER_LIMIT_BYTES = 1 << 24
+# A lost GPU's handle stays dead: a new worker sees whether a reset brought the GPU back. For one that is not
+# even counted any more (it may be gone for good) the time doubles up to the limit.
+LOST_RETRY_SECONDS, MISSING_RETRY_LIMIT_SECONDS = 60.0, 600.0
+# Names of processes are done without for so long after asking for one blocked.
+NAMELESS_SECONDS = 600.0
+_CLOSE_GRACE_SECONDS, _CLOSE_REAP_SECONDS = 0.3, 0.5
 
-LIBRARY = "libnvidia-ml.so.1"
 _LIBRARY_DIRECTORIES = (
     "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/wsl/lib",
     "/usr/lib/nvidia", "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
 )  # fmt: skip
+_DRIVER_PROC = Path("/proc/driver/nvidia/version")
 
 
-class _DeviceBlamed(SourceTimeout):
-    """A call on one device blocked, or killed, the worker."""
+class _TryWithout(SourceTimeout):
+    """What blocked, or killed, the worker has been set apart: the rest can be asked at once."""
 
 
 class Nvml:
-    """See the module."""
+    """See the module. `timeout`: deadline of each driver call; `interval`: between polls; both in seconds."""
 
     name = "nvml"
 
@@ -55,20 +56,22 @@ class Nvml:
         self._timeout = timeout
         self._interval = interval
         self._clock = clock
-        self._worker: subprocess.Popen[bytes] | None = None
-        self._progress: Progress | None = None
-        self._abandoned: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()  # polls come from one thread, `release` and `close` from others
+        self._child = Child(library, timeout)
         self._polls = 0
         self._devices: dict[DeviceKey, Device] = {}
         self._full_at = 0.0
         self._ordinals: dict[int, Identity] = {}
         self._quarantine: dict[int, tuple[float, str]] = {}  # ordinal: until when, why
         self._lengths: dict[int, float] = {}  # of each device's last quarantine
+        self._nameless_until = 0.0
         self._not_before = 0.0
         self._backoff = BACKOFF_SECONDS
         self._backoff_reason = ""
         self._released_until = 0.0
-        self._spawned_at = 0.0
+        self._started_at = 0.0
+        self._expected = 0  # GPUs that were there at once
+        self._missing_retry = LOST_RETRY_SECONDS
 
     def presence(self) -> Presence:
         """The library is configured or lies where drivers install it; it is not loaded to find out."""
@@ -76,173 +79,113 @@ class Nvml:
             return Presence.PRESENT
         directories = [*os.environ.get("LD_LIBRARY_PATH", "").split(":"), *_LIBRARY_DIRECTORIES]
         found = any(directory and Path(directory, LIBRARY).exists() for directory in directories)
-        return Presence.PRESENT if found else Presence.ABSENT
+        return Presence.PRESENT if found or _DRIVER_PROC.exists() else Presence.ABSENT
 
     @property
     def abandoned(self) -> int:
         """Workers that SIGKILL did not end: they sit in the driver."""
-        self._abandoned = [worker for worker in self._abandoned if worker.poll() is None]
-        return len(self._abandoned)
+        return self._child.abandoned
 
     def poll(self, everything: bool = False) -> Snapshot:
         """Fast values of every device, with the rest at every tenth poll; see `sources.base.Source`."""
-        now = self._clock.monotonic()
-        if now < self._released_until:
-            raise SourceError(f"NVML is released by an operator for another {self._released_until - now:.0f} s")
-        if now < self._not_before:
-            raise SourceError(self._backoff_reason)
+        with self._lock:
+            now = self._clock.monotonic()
+            if now < self._released_until:
+                raise SourceError(f"NVML is released by an operator for another {self._released_until - now:.0f} s")
+            if now < self._not_before:
+                raise SourceError(self._backoff_reason)
+            try:
+                return self._poll(now, everything)
+            except Interrupted:
+                self._child.end()
+                raise SourceError("NVML: closed or released during a poll") from None
+
+    def _poll(self, now: float, everything: bool) -> Snapshot:
         self._end_quarantines(now)
-        self._look_for_lost(now)
-        full = everything or self._worker is None or self._polls % FULL_PERIOD == 0
+        self._look_again(now)
+        stale = now - self._full_at > LIFETIME_PERIODS * FULL_PERIOD * self._interval
+        full = everything or stale or not self._child.running or self._polls % FULL_PERIOD == 0
         problems: tuple[str, ...] = ()
         try:
-            answer = self._ask("full" if full else "fast")
-        except _DeviceBlamed as blamed:
-            # Once more without the device that blocked: the others' values must not wait for the next poll.
+            answer = self._ask("full" if full else "fast", now)
+        except _TryWithout as blamed:
+            # The others' values must not wait for the next poll.
             full, problems = True, (str(blamed),)
-            answer = self._ask("full")
+            answer = self._ask("full", now)
         if answer.error is not None:
             self._fail(f"NVML: {answer.error}")
         self._polls = self._polls + 1 if not full else 1
         self._backoff = BACKOFF_SECONDS
         self._take(answer, full, now)
-        blocked = tuple(
-            Device(identity=identity, state=DeviceState.BLOCKED, reason=self._quarantine[ordinal][1])
-            for ordinal, identity in self._ordinals.items()
-            if ordinal in self._quarantine
-        )
-        return Snapshot(devices=(*self._devices.values(), *blocked), problems=problems)
+        blocked = tuple(self._blocked())
+        return Snapshot(devices=(*self._devices.values(), *blocked), problems=problems + answer.problems)
 
     def release(self, seconds: float) -> None:
         """Shuts NVML down and holds nothing of it for that long, for a reset or an upgrade."""
         self._released_until = self._clock.monotonic() + seconds
-        worker = self._worker
-        if worker is not None and worker.stdin is not None:
-            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-                worker.stdin.write(b"release\n")
-                worker.stdin.flush()
-                worker.wait(self._timeout)
-        self._end()
+        with self._alone():
+            self._child.shut_down()
+
+    def resume(self) -> None:
+        """Ends a release before its time."""
+        self._released_until = 0.0
 
     def close(self) -> None:
         """Ends the worker without a call into the driver."""
-        self._end()
+        with self._alone():
+            self._child.end(_CLOSE_GRACE_SECONDS, _CLOSE_REAP_SECONDS)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Has a poll that is under way in another thread give up, which takes it a slice of its waiting."""
+        if not self._lock.acquire(blocking=False):
+            self._child.interrupt()
+            self._lock.acquire()
+        self._child.calm()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     # --- the worker
 
-    def _ask(self, request: str) -> Answer:
-        worker = self._worker or self._spawn()
-        assert worker.stdin is not None  # noqa: S101 - asked for as a pipe
+    def _ask(self, request: str, now: float) -> Answer:
         try:
-            worker.stdin.write(request.encode() + b"\n")
-            worker.stdin.flush()
-        except OSError:
-            pass  # it has died: the read says so
-        return msgspec.msgpack.decode(self._receive(worker), type=Answer)
+            if not self._child.running:
+                self._child.start(sorted(self._quarantine), now >= self._nameless_until)
+                self._started_at = now
+            return self._child.ask(request)
+        except WorkerFailed as failed:
+            if failed.call is not None:
+                self._blame(failed.call, failed)
+            self._fail(f"NVML: {failed}", failed)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        if self.abandoned >= ABANDONED_LIMIT:
-            raise SourceTimeout(
-                f"NVML: {self.abandoned} workers are stuck in the driver (state D) and cannot be killed; waiting for "
-                "one to end: reset the GPU or reboot the host"
-            )
-        self._progress = Progress()
-        library = self._library
-        if library is not None and Path(library).is_dir():
-            library = str(Path(library, LIBRARY))
-        start = Start(self._progress.descriptor, library, sorted(self._quarantine))
-        self._worker = subprocess.Popen(
-            [sys.executable, "-m", "accelwatch.sources.nvml_worker", msgspec.json.encode(start).decode()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(self._progress.descriptor,),
-            start_new_session=True,
-        )
-        self._spawned_at = self._clock.monotonic()
-        return self._worker
-
-    def _receive(self, worker: subprocess.Popen[bytes]) -> bytes:
-        """One answer; ends the worker and raises when a call in it passes its deadline, or when it dies."""
-        assert worker.stdout is not None  # noqa: S101 - just started
-        assert self._progress is not None  # noqa: S101
-        descriptor = worker.stdout.fileno()
-        data = bytearray()
-        length: int | None = None
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        quiet_since = time.monotonic()
-        while length is None or len(data) < length:
-            if not poller.poll(_SLICE_SECONDS * 1000):
-                call = self._progress.current()
-                if call is not None and call.seconds > self._timeout:
-                    self._blame(call, f"did not return within {self._timeout:g} s")
-                # Between calls it computes for microseconds; a worker that is silent without a call was stopped.
-                if call is None and time.monotonic() - quiet_since > 2 * self._timeout:
-                    self._fail("NVML: the worker is silent outside of any driver call; it was ended")
-                continue
-            quiet_since = time.monotonic()
-            chunk = os.read(descriptor, 1 << 16)
-            if not chunk:
-                self._died(worker)
-            data += chunk
-            if length is None and len(data) >= LENGTH.size:
-                length = LENGTH.unpack_from(data)[0]
-                del data[: LENGTH.size]
-                if length > _ANSWER_LIMIT_BYTES:
-                    self._fail("NVML: the worker answered with garbage; it was ended")
-        return bytes(data)
-
-    def _died(self, worker: subprocess.Popen[bytes]) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            worker.wait(REAP_SECONDS)
-        call = self._progress.current() if self._progress is not None else None
-        status = worker.returncode
-        how = f"signal {signal.Signals(-status).name}" if status is not None and status < 0 else f"status {status}"
-        if call is not None:
-            self._blame(call, f"ended the worker with {how}")
-        self._fail(f"NVML: the worker ended with {how} outside of any driver call")
-
-    def _blame(self, call: Call, what: str) -> None:
-        """Ends the worker, and sets the device of the call apart, or waits when it was no device's."""
-        message = f"NVML: {call.name}{f' on GPU {call.device}' if call.device >= 0 else ''} {what}"
-        if call.device < 0:
-            self._fail(message)
-        self._end()
+    def _blame(self, call: Call, failed: WorkerFailed) -> None:
+        """Sets the device of the call apart; returns when it was no device's."""
         now = self._clock.monotonic()
+        if call.name == PROCESS_NAME:
+            self._nameless_until = now + NAMELESS_SECONDS
+            raise _TryWithout(f"NVML: {call.name} {failed}; no process names for {NAMELESS_SECONDS:.0f} s")
+        if call.device < 0:
+            self._fail(f"NVML: {call.name} {failed}", failed)
         length = min(max(QUARANTINE_SECONDS, 2 * self._lengths.get(call.device, 0.0)), QUARANTINE_LIMIT_SECONDS)
         self._lengths[call.device] = length
-        self._quarantine[call.device] = (now + length, f"{call.name} {what}")
-        identity = self._ordinals.get(call.device)
-        if identity is not None:
-            self._devices.pop(identity.key, None)
-        raise _DeviceBlamed(f"{message}; the other GPUs are read without it, it is tried again in {length:.0f} s")
+        self._quarantine[call.device] = (now + length, f"{call.name} {failed}")
+        raise _TryWithout(
+            f"NVML: {call.name} on GPU {call.device} {failed}; the other GPUs are read without it, it is tried again "
+            f"in {length:.0f} s"
+        )
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str, failed: WorkerFailed | None = None) -> NoReturn:
         """Ends the worker and waits before the next one; always raises."""
-        self._end()
+        self._child.end()
         self._devices.clear()
         self._not_before = self._clock.monotonic() + self._backoff
         self._backoff = min(2 * self._backoff, BACKOFF_LIMIT_SECONDS)
         self._backoff_reason = message
-        raise SourceError(message)
-
-    def _end(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            for stream in (worker.stdin, worker.stdout):
-                if stream is not None:
-                    with contextlib.suppress(OSError):
-                        stream.close()
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(worker.pid, signal.SIGKILL)
-            try:
-                worker.wait(REAP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._abandoned.append(worker)
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
+        if failed is not None and failed.blocked:
+            raise SourceTimeout(message, failed.sample)
+        raise SourceError(message, None if failed is None else failed.sample)
 
     # --- the picture
 
@@ -264,7 +207,8 @@ class Nvml:
         if full:
             self._full_at = now
         else:  # MIG devices are in the full readings only
-            devices |= {key: device for key, device in known.items() if device.identity.parent in devices}
+            up = {key for key, device in devices.items() if device.state is DeviceState.UP}
+            devices = {key: device for key, device in known.items() if device.identity.parent in up} | devices
         self._devices = devices
 
     def _recognised(self, device: Device) -> Device | None:
@@ -274,15 +218,30 @@ class Nvml:
         identity = self._ordinals.get(device.identity.index)
         return None if identity is None else msgspec.structs.replace(device, identity=identity)
 
+    def _blocked(self) -> Iterator[Device]:
+        for ordinal, (_, reason) in self._quarantine.items():
+            identity = self._ordinals.get(ordinal)
+            # Indexes move when a GPU is lost: what was read just now is not blocked, whatever its index was.
+            if identity is not None and identity.key not in self._devices:
+                yield Device(identity=identity, state=DeviceState.BLOCKED, reason=reason)
+
     def _end_quarantines(self, now: float) -> None:
         """Gives a device that blocked another chance, with a new worker."""
         over = [ordinal for ordinal, (until, _) in self._quarantine.items() if now >= until]
-        if over and self._worker is not None:
-            self._end()
+        if over:
+            self._child.end(_CLOSE_GRACE_SECONDS)
         for ordinal in over:
             del self._quarantine[ordinal]
 
-    def _look_for_lost(self, now: float) -> None:
-        lost = any(device.state is not DeviceState.UP for device in self._devices.values())
-        if lost and self._worker is not None and now - self._spawned_at >= LOST_RETRY_SECONDS:
-            self._end()
+    def _look_again(self, now: float) -> None:
+        """Replaces the worker now and then while a GPU is lost, or fewer are there than were."""
+        gpus = [device for device in self._devices.values() if device.identity.parent is None]
+        lost = any(device.state is not DeviceState.UP for device in gpus)
+        there = len(gpus) + len(self._quarantine)
+        self._expected = max(self._expected, there)
+        if not lost and there >= self._expected:
+            self._missing_retry = LOST_RETRY_SECONDS
+        elif self._child.running and now - self._started_at >= (LOST_RETRY_SECONDS if lost else self._missing_retry):
+            self._child.end(_CLOSE_GRACE_SECONDS)
+            if not lost:
+                self._missing_retry = min(2 * self._missing_retry, MISSING_RETRY_LIMIT_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any
 
 from accelwatch.readings.health import Health
@@ -15,6 +16,9 @@ from accelwatch.sources.nvml_driver import Driver
 
 # Field ids (nvml.h NVML_FI_DEV_*).
 MEMORY_TEMPERATURE, ENERGY, POWER_AVERAGE, POWER_INSTANT, RECOVERY_ACTION = 82, 83, 185, 186, 230
+
+# GPUs with stacked memory, for those whose field 82 is silent; the others have GDDR.
+_STACKED = re.compile(r"\b(?:G?[PVAHB](?:100|200|300|800)|GH200|A30|H20|HBM\w*)\b")
 
 _THROTTLES = (
     (0x04, Throttle.SW_POWER_CAP),
@@ -42,8 +46,9 @@ _FABRIC_PROBLEMS = (
 class Gpu:
     """One GPU (or MIG device) behind a handle that lives as long as the worker."""
 
-    def __init__(self, driver: Driver, ordinal: int, handle: object, identity: Identity) -> None:
+    def __init__(self, driver: Driver, ordinal: int, handle: object, identity: Identity, mark: str = "") -> None:
         self._driver = driver
+        self._mark = mark  # of a MIG device: what it lacks, its GPU may have
         self.ordinal = ordinal
         self.handle = handle
         self.identity = identity
@@ -51,7 +56,7 @@ class Gpu:
 
     def call(self, name: str, *arguments: object, mark: str = "") -> Any:
         """One NVML call on this handle."""
-        return self._driver.call(self.ordinal, name, self.handle, *arguments, mark=mark)
+        return self._driver.call(self.ordinal, name, self.handle, *arguments, mark=self._mark + mark)
 
     def fields(self, *wanted: int) -> dict[int, int | float]:
         """Field values without a scope."""
@@ -61,14 +66,14 @@ class Gpu:
     def fast(self) -> Sensors:
         """Power, utilization and throttle reasons: what every poll reads."""
         fields = self.fields(POWER_INSTANT, POWER_AVERAGE, ENERGY)
-        milliwatts = fields.get(POWER_INSTANT) or fields.get(POWER_AVERAGE)
+        milliwatts = fields.get(POWER_INSTANT, fields.get(POWER_AVERAGE))
         if milliwatts is None:
             milliwatts = self.call("nvmlDeviceGetPowerUsage")
         rates = self.call("nvmlDeviceGetUtilizationRates")
         reasons = self.call("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:
             reasons = self.call("nvmlDeviceGetCurrentClocksThrottleReasons")
-        energy = fields.get(ENERGY)
+        energy = fields[ENERGY] if ENERGY in fields else self.call("nvmlDeviceGetTotalEnergyConsumption")
         return Sensors(
             power_watts=None if milliwatts is None else milliwatts / 1000,
             energy_joules=None if energy is None else energy / 1000,
@@ -81,19 +86,24 @@ class Gpu:
         limit = self.call("nvmlDeviceGetEnforcedPowerLimit")
         hbm = self.fields(MEMORY_TEMPERATURE).get(MEMORY_TEMPERATURE) or None  # 0: a board without the sensor
         self._hbm = self._hbm or hbm is not None
-        memory = self._memory()
+        memory = self.memory()
         clocks = ((domain, self.call("nvmlDeviceGetClockInfo", number, mark=domain)) for domain, number in _CLOCKS)
         return Sensors(
             power_limit_watts=None if limit is None else limit / 1000,
-            temperature_celsius=_float(self.call("nvmlDeviceGetTemperature", 0)),
+            temperature_celsius=self._temperature(),
             memory_temperature_celsius=_float(hbm),
             memory_used_bytes=None if memory is None else memory.used,
             memory_total_bytes=None if memory is None else memory.total,
             clocks=tuple(Clock(domain, megahertz * 1e6) for domain, megahertz in clocks if megahertz is not None),
         )
 
-    def _memory(self) -> Any:
-        """Version 2, since version 1 counts what the driver reserves as used."""
+    def _temperature(self) -> float | None:
+        """Of the core; the older function is deprecated in the newest drivers."""
+        celsius = self.call("nvmlDeviceGetTemperature", 0)
+        return _float(self.call("nvmlDeviceGetTemperatureV", 0) if celsius is None else celsius)
+
+    def memory(self) -> Any:
+        """nvmlMemory_t in bytes, or `None`: version 2, since version 1 counts what the driver reserves as used."""
         version = getattr(self._driver.module, "nvmlMemory_v2", None)
         if version is not None:
             memory = self.call("nvmlDeviceGetMemoryInfo", version, mark="v2")
@@ -109,21 +119,30 @@ class Gpu:
     def ecc(self) -> tuple[EccCount, ...] | None:
         """Device memory and SRAM since driver load and lifetime; where they are not told apart, the totals."""
         counts: list[EccCount] = []
-        device_memory = "hbm" if self._hbm or "HBM" in (self.identity.model or "") else "ddr"
+        device_memory = "hbm" if self._hbm or _STACKED.search(self.identity.model or "") else "ddr"
         for counter, lifetime in ((0, False), (1, True)):
             for kind, error in _KINDS:
-                dram = self._place(error, counter, _DRAM)
-                sram = self._place(error, counter, _SRAM)
-                if dram is None and sram is None:
-                    dram = self.call("nvmlDeviceGetTotalEccErrors", error, counter, mark=f"{error}{counter}")
+                places = [(name, self._place(error, counter, place)) for place, name in _PLACES]
+                dram, sram = self._dram_and_sram(error, counter)
                 for memory, count in ((device_memory, dram), ("sram", sram)):
                     if count is not None:
                         counts.append(EccCount(memory=memory, kind=kind, count=count, lifetime=lifetime))
-                for place, name in _PLACES:
-                    count = self._place(error, counter, place)
-                    if count is not None:
-                        counts.append(EccCount(memory=name, kind=kind, count=count, lifetime=lifetime, place=True))
+                counts += (
+                    EccCount(memory=name, kind=kind, count=count, lifetime=lifetime, place=True)
+                    for name, count in places
+                    if count is not None
+                )
         return tuple(counts) or None
+
+    def _dram_and_sram(self, error: int, counter: int) -> tuple[int | None, int | None]:
+        """Before Hopper there is no counter of all SRAM: it is what the total has beyond device memory."""
+        dram, sram = self._place(error, counter, _DRAM), self._place(error, counter, _SRAM)
+        if sram is not None:
+            return dram, sram
+        total = self.call("nvmlDeviceGetTotalEccErrors", error, counter, mark=f"{error}{counter}")
+        if dram is None or total is None:
+            return (total if dram is None else dram), None
+        return dram, total - dram if total >= dram else None  # counted up between the two calls
 
     def _place(self, error: int, counter: int, place: int) -> int | None:
         mark = f"{error}{counter}{place}"
@@ -190,7 +209,7 @@ class Gpu:
             info = form()
             info.version = version
             if self.call("nvmlDeviceGetGpuFabricInfoV", ctypes.byref(info), mark=form_name) is not None:
-                return decode_fabric(info.state, info.status, info.healthMask)
+                return decode_fabric(info.state, info.status, info.healthMask, getattr(info, "healthSummary", 0))
         return None
 
     def processes(self) -> tuple[DeviceProcess, ...] | None:
@@ -209,8 +228,11 @@ class Gpu:
         return words[0].rpartition("/")[2] or None if words else None
 
 
-def decode_fabric(state: int, status: int, mask: int) -> Fabric | None:
-    """nvmlGpuFabricInfoV: 2-bit fields (0 not told, 1 true, 2 false), 4 bits of configuration (1: none wrong)."""
+def decode_fabric(state: int, status: int, mask: int, summary: int = 0) -> Fabric | None:
+    """nvmlGpuFabricInfoV: 2-bit fields (0 not told, 1 true, 2 false), 4 bits of configuration (1: none wrong).
+
+    `summary` of version 3: 0 not told, 1 healthy, 2 unhealthy, 3 limited.
+    """
     word = _FABRIC_STATES[state] if state < len(_FABRIC_STATES) else f"state_{state}"
     if word == "not_supported":
         return None
@@ -219,19 +241,19 @@ def decode_fabric(state: int, status: int, mask: int) -> Fabric | None:
     if configuration > 1:
         problems.append("misconfigured")
     completed = word == "completed"
-    healthy = (status == 0 and not problems) if completed else None
+    healthy = (status == 0 and not problems and summary <= 1) if completed else None
     return Fabric(state=word, status=status if completed else None, healthy=healthy, problems=tuple(problems))
 
 
 def identify(driver: Driver, ordinal: int, handle: object, system: dict[str, str | None]) -> Identity:
-    """Who the GPU behind a handle is. Raises `DeviceError`."""
-    pci = normalise_pci(driver.call(ordinal, "nvmlDeviceGetPciInfo", handle).busId)
+    """Who the GPU behind a handle is. Raises `DeviceError`, or `ValueError` for an address that is none."""
+    pci = normalise_pci(driver.must(ordinal, "nvmlDeviceGetPciInfo", handle).busId)
     serial = driver.call(ordinal, "nvmlDeviceGetSerial", handle)
     return Identity(
         key=DeviceKey(Vendor.NVIDIA, pci),
         model=driver.call(ordinal, "nvmlDeviceGetName", handle),
         uuid=driver.call(ordinal, "nvmlDeviceGetUUID", handle),
-        serial=serial if serial and serial.strip("0") else None,
+        serial=serial if serial and serial.strip(" 0") else None,
         pci=pci,
         driver=system["driver"],
         firmware=driver.call(ordinal, "nvmlDeviceGetVbiosVersion", handle),

@@ -18,13 +18,22 @@ DRIVER_GONE = {
     18: "library and driver differ in version: the driver was upgraded while it was in use; reload it or reboot",
 }
 _ABSENT = frozenset((NOT_SUPPORTED, FUNCTION_NOT_FOUND, STRUCT_VERSION, DEPRECATED))
+# So many unknown errors without one answer, and the rest of a dying device is not waited for.
+_UNKNOWN_ENOUGH = 3
+_WORDS = {
+    4: "no permission: the agent's user or container may not open this GPU",
+    LOST: "GPU is lost",
+    RESET_REQUIRED: "GPU requires reset",
+    28: "GPU not found",
+    UNKNOWN: "unknown error",
+}
 
 
 class DeviceError(Exception):
-    """A device answers with 15, 16 or 999."""
+    """A device cannot be read: 15, 16, nothing but 999, or any code from a call that it cannot do without."""
 
     def __init__(self, code: int, name: str) -> None:
-        super().__init__(f"{name} returned {code}")
+        super().__init__(_told(name, code))
         self.code = code
         self.name = name
 
@@ -42,10 +51,46 @@ class Driver:
         self._enter = enter
         self._leave = leave
         self._absent: set[tuple[int, str]] = set()
+        self._missing: set[str] = set()  # functions that this library or binding does not have at all
+        self._answers = 0
+        self._unknown = 0
 
     def forget_absent(self) -> None:
         """Asks again for what was not supported: MIG or ECC may have been switched."""
         self._absent.clear()
+
+    def withhold(self, name: str) -> None:
+        """Never calls this function."""
+        self._missing.add(name)
+
+    def begin_device(self) -> None:
+        """Counts answers anew; see `end_device`."""
+        self._answers = self._unknown = 0
+
+    def end_device(self) -> None:
+        """Raises `DeviceError` when the calls since `begin_device` brought 999 and not one value.
+
+        A single call that gives 999 on a device that answers others costs its own value only: there are boards
+        whose power meter does that for ever.
+        """
+        if self._unknown and not self._answers:
+            raise DeviceError(UNKNOWN, "every call")
+
+    def must(self, device: int, name: str, *arguments: object) -> Any:
+        """The result of a call that nothing goes on without: each code but 0 raises `DeviceError` or `DriverError`."""
+        function = getattr(self.module, name)
+        self._enter(device, name)
+        try:
+            return function(*arguments)
+        except self._error as error:
+            code = error.value  # type: ignore[attr-defined]
+            if code in DRIVER_GONE:
+                raise DriverError(f"{name}: {DRIVER_GONE[code]}") from None
+            if device < 0:
+                raise DriverError(_told(name, code)) from None
+            raise DeviceError(code, name) from None
+        finally:
+            self._leave()
 
     def call(self, device: int, name: str, *arguments: object, mark: str = "") -> Any:
         """The result, or `None` where the device does not have it. Raises `DeviceError`, `DriverError`.
@@ -53,44 +98,61 @@ class Driver:
         `mark` tells calls of the same function with other arguments apart where support differs.
         """
         key = (device, name + mark)
-        if key in self._absent:
+        if key in self._absent or key[1] in self._missing:
             return None
         function = getattr(self.module, name, None)
         if function is None:  # an older binding
-            self._absent.add(key)
+            self._missing.add(key[1])
             return None
         self._enter(device, name)
         try:
-            return function(*arguments)
+            result = function(*arguments)
         except self._error as error:
             return self._judge(key, name, error.value)  # type: ignore[attr-defined]
+        except ValueError:  # text that is not UTF-8, out of a broken InfoROM
+            return None
         finally:
             self._leave()
+        self._answers += name != "nvmlDeviceGetFieldValues"  # there each element answers for itself
+        return result
 
     def fields(self, device: int, handle: object, wanted: list[tuple[int, int]]) -> dict[tuple[int, int], int | float]:
         """Values of (field id, scope) pairs in one call; those that the device lacks are left out."""
-        asked = [pair for pair in wanted if (device, f"field {pair[0]}") not in self._absent]
+        asked = [pair for pair in wanted if (device, f"field {pair}") not in self._absent]
         if not asked:
             return {}
         values = self.call(device, "nvmlDeviceGetFieldValues", handle, [p if p[1] else p[0] for p in asked])
         result: dict[tuple[int, int], int | float] = {}
         for pair, value in zip(asked, values or (), strict=False):
             if value.nvmlReturn == 0:
+                self._answers += 1
                 result[pair] = _union(value)
             elif value.nvmlReturn in (LOST, RESET_REQUIRED):
                 raise DeviceError(value.nvmlReturn, f"field {pair[0]}")
-            elif value.nvmlReturn in _ABSENT and not pair[1]:
-                self._absent.add((device, f"field {pair[0]}"))
+            elif value.nvmlReturn == UNKNOWN:
+                self._unknown += 1
+            elif value.nvmlReturn in _ABSENT:
+                self._absent.add((device, f"field {pair}"))
         return result
 
     def _judge(self, key: tuple[int, str], name: str, code: int) -> None:
-        if code in _ABSENT:
+        if code == FUNCTION_NOT_FOUND:
+            self._missing.add(key[1])
+        elif code in _ABSENT:
             self._absent.add(key)
-            return
-        if code in (LOST, RESET_REQUIRED, UNKNOWN):
+        elif code in (LOST, RESET_REQUIRED):
             raise DeviceError(code, name)
-        if code in DRIVER_GONE:
+        elif code in DRIVER_GONE:
             raise DriverError(f"{name}: {DRIVER_GONE[code]}")
+        elif code == UNKNOWN:
+            self._unknown += 1
+            if self._unknown >= _UNKNOWN_ENOUGH and not self._answers:
+                raise DeviceError(code, name)
+
+
+def _told(name: str, code: int) -> str:
+    words = _WORDS.get(code)
+    return f"{name} returned {code}" + (f" ({words})" if words else "")
 
 
 def _union(value: Any) -> int | float:

@@ -17,6 +17,7 @@ _NVLINK5 = (
     (211, "local_integrity"),
     (214, "recovery_failed"),
     (219, "effective_errors"),
+    (221, "symbol_errors"),
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.snapshot import Device
@@ -21,11 +19,11 @@ def mig_devices(driver: Driver, gpu: Gpu) -> list[Device]:
         handle = driver.call(gpu.ordinal, "nvmlDeviceGetMigDeviceHandleByIndex", gpu.handle, number, mark=str(number))
         if handle is None:
             continue
-        mig = Gpu(driver, gpu.ordinal, handle, gpu.identity)
+        mig = Gpu(driver, gpu.ordinal, handle, gpu.identity, mark=f"mig{number}")
         instance, compute = mig.call("nvmlDeviceGetGpuInstanceId"), mig.call("nvmlDeviceGetComputeInstanceId")
         if instance is None or compute is None:
             continue
-        memory = mig.call("nvmlDeviceGetMemoryInfo", mark="mig")
+        memory = mig.memory()
         identity = Identity(
             key=DeviceKey(Vendor.NVIDIA, f"{gpu.identity.key.native}/{instance}/{compute}"),
             model=mig.call("nvmlDeviceGetName"),
@@ -34,10 +32,9 @@ def mig_devices(driver: Driver, gpu: Gpu) -> list[Device]:
             driver=gpu.identity.driver,
             parent=gpu.identity.key,
         )
-        mig = Gpu(driver, gpu.ordinal, handle, identity)
         sensors = Sensors(
             memory_used_bytes=None if memory is None else memory.used,
             memory_total_bytes=None if memory is None else memory.total,
         )
-        devices.append(Device(identity=msgspec.structs.replace(identity), sensors=sensors, processes=mig.processes()))
+        devices.append(Device(identity=identity, sensors=sensors, processes=mig.processes()))
     return devices

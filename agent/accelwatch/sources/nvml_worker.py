@@ -7,11 +7,12 @@ with its parent. Started with a JSON object as its argument: see `Start`.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import struct
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -20,7 +21,7 @@ from accelwatch.readings.identity import DeviceKey, Identity, Vendor
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.snapshot import Device
 from accelwatch.sources.nvml_device import Gpu, identify
-from accelwatch.sources.nvml_driver import LOST, RESET_REQUIRED, DeviceError, Driver, DriverError
+from accelwatch.sources.nvml_driver import LOST, RESET_REQUIRED, UNKNOWN, DeviceError, Driver, DriverError
 from accelwatch.sources.nvml_links import read_links
 from accelwatch.sources.nvml_mig import mig_devices
 from accelwatch.sources.nvml_progress import Progress
@@ -30,6 +31,9 @@ LENGTH = struct.Struct("<I")
 UNKNOWN_LIMIT = 3
 # Full readings after which calls that were not supported are asked for again: MIG or ECC mode may have changed.
 ASK_AGAIN_READINGS = 100
+# It reads the command line of the process, and blocks when that process is stuck with its memory map locked.
+PROCESS_NAME = "nvmlSystemGetProcessName"
+_NOT_FOUND = 28
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,6 +43,7 @@ class Start(msgspec.Struct):
     progress: int  # descriptor of the shared marker
     library: str | None
     skip: list[int]  # ordinals of devices that blocked or killed a worker before this one
+    process_names: bool = True  # False: asking for them blocked the worker before
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -52,38 +57,52 @@ class Answer(msgspec.Struct, frozen=True):
     """What one request brought. `error`: no device can be asked."""
 
     sightings: tuple[Sighting, ...] = ()
+    problems: tuple[str, ...] = ()  # told once by each worker
     error: str | None = None
 
 
 class Worker:
     """The devices of one loaded driver."""
 
-    def __init__(self, module: Any, progress: Progress, skip: list[int]) -> None:
+    def __init__(self, module: Any, progress: Progress, start: Start) -> None:
         self._driver = Driver(module, progress.enter, progress.leave)
-        self._skip = frozenset(skip)
+        if not start.process_names:
+            self._driver.withhold(PROCESS_NAME)
+        self._skip = frozenset(start.skip)
         self._gpus: list[Gpu] = []
-        self._lost: dict[int, Device] = {}
+        self._lost: list[Device] = []
+        self._problems: list[str] = []
         self._unknown: dict[int, int] = {}
+        self._incomplete: set[int] = set()
         self._readings = 0
         self._open()
 
     def _open(self) -> None:
-        call = self._driver.call
-        call(-1, "nvmlInit")
+        call, must = self._driver.call, self._driver.must
+        must(-1, "nvmlInit")
         system = {
             "driver": call(-1, "nvmlSystemGetDriverVersion"),
             "library": call(-1, "nvmlSystemGetNVMLVersion"),
         }
-        for ordinal in range(call(-1, "nvmlDeviceGetCount") or 0):
+        for ordinal in range(must(-1, "nvmlDeviceGetCount")):
             if ordinal in self._skip:
                 continue
             try:
-                handle = call(ordinal, "nvmlDeviceGetHandleByIndex", ordinal)
+                handle = must(ordinal, "nvmlDeviceGetHandleByIndex", ordinal)
                 self._gpus.append(Gpu(self._driver, ordinal, handle, identify(self._driver, ordinal, handle, system)))
             except DeviceError as error:
-                # Its address is not told any more: the inventory knows it by the one that is missing.
-                identity = Identity(key=DeviceKey(Vendor.NVIDIA, f"index{ordinal}"), index=ordinal)
-                self._lost[ordinal] = Device(identity=identity, state=DeviceState.LOST, reason=str(error))
+                self._not_opened(ordinal, error)
+            except ValueError as error:
+                self._problems.append(f"NVML: GPU {ordinal}: its PCI address cannot be read: {error}")
+
+    def _not_opened(self, ordinal: int, error: DeviceError) -> None:
+        if error.code not in (LOST, RESET_REQUIRED, UNKNOWN, _NOT_FOUND):
+            self._problems.append(f"NVML: GPU {ordinal}: {error}")
+            return
+        # Its address is not told any more: the agent knows it by the index it had.
+        identity = Identity(key=DeviceKey(Vendor.NVIDIA, f"index{ordinal}"), index=ordinal)
+        state = DeviceState.RESET_REQUIRED if error.code == RESET_REQUIRED else DeviceState.LOST
+        self._lost.append(Device(identity=identity, state=state, reason=str(error)))
 
     def read(self, full: bool) -> Answer:
         """All devices."""
@@ -94,17 +113,29 @@ class Worker:
         sightings: list[Sighting] = []
         for gpu in self._gpus:
             try:
-                sightings += self._full(gpu) if full else [self._fast(gpu)]
+                # What a device lost of its picture in a bad moment is read again with its first good answer.
+                sightings += self._full(gpu) if full or gpu.ordinal in self._incomplete else [self._fast(gpu)]
                 self._unknown.pop(gpu.ordinal, None)
+                self._incomplete.discard(gpu.ordinal)
             except DeviceError as error:
+                self._incomplete.add(gpu.ordinal)
                 sightings.append(Sighting(self._broken(gpu, error), True))
-        return Answer(tuple(sightings))
+        sightings += (Sighting(device, True) for device in self._lost)
+        problems, self._problems = tuple(self._problems), []
+        return Answer(tuple(sightings), problems)
+
+    def _alive(self, gpu: Gpu) -> Sensors:
+        self._driver.begin_device()
+        sensors = gpu.fast()
+        self._driver.end_device()
+        return sensors
 
     def _fast(self, gpu: Gpu) -> Sighting:
-        return Sighting(Device(identity=gpu.identity, sensors=gpu.fast()), False)
+        return Sighting(Device(identity=gpu.identity, sensors=self._alive(gpu)), False)
 
     def _full(self, gpu: Gpu) -> list[Sighting]:
-        slow, fast = gpu.slow_sensors(), gpu.fast()
+        fast = self._alive(gpu)
+        slow = gpu.slow_sensors()
         device = Device(
             identity=gpu.identity,
             sensors=join(fast, slow),
@@ -146,6 +177,9 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
+    # A library that prints must not print between our answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     start = msgspec.json.decode(sys.argv[1], type=Start)
     progress = Progress(start.progress)
     progress.enter(-1, "loading libnvidia-ml.so.1")
@@ -154,7 +188,7 @@ def main() -> None:
         try:
             ctypes.CDLL(start.library, mode=ctypes.RTLD_GLOBAL)
         except OSError as error:
-            _send(Answer(error=f"{start.library}: cannot be loaded: {error}"))
+            _send(answers, Answer(error=f"{start.library}: cannot be loaded: {error}"))
             return
     import pynvml  # after the library that it is to find
 
@@ -163,20 +197,21 @@ def main() -> None:
     for line in sys.stdin:
         try:
             if worker is None:
-                worker = Worker(pynvml, progress, start.skip)
+                worker = Worker(pynvml, progress, start)
+                gc.freeze()  # what is loaded now stays: never searched again, its pages never touched
             if line.strip() == "release":
                 pynvml.nvmlShutdown()
                 return
-            _send(worker.read(line.strip() == "full"))
+            _send(answers, worker.read(line.strip() == "full"))
         except (DriverError, DeviceError) as error:
-            _send(Answer(error=str(error)))
+            _send(answers, Answer(error=str(error)))
             return
 
 
-def _send(answer: Answer) -> None:
+def _send(answers: BinaryIO, answer: Answer) -> None:
     body = msgspec.msgpack.encode(answer)
-    sys.stdout.buffer.write(LENGTH.pack(len(body)) + body)
-    sys.stdout.buffer.flush()
+    answers.write(LENGTH.pack(len(body)) + body)
+    answers.flush()
 
 
 if __name__ == "__main__":
