@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import enum
-
 import msgspec
 
+from accelwatch.readings.severity import Severity
 
-class Severity(enum.StrEnum):
-    """The effect on a run, not the routing of a page (design.md, Faults)."""
-
-    RUN_ENDING = "run_ending"
-    DEGRADING = "degrading"
-    INFORMATIONAL = "informational"
+__all__ = ["Fault", "Severity"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class"}):
