@@ -21,3 +21,5 @@ class KernelRecords(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
     records: tuple[KernelRecord, ...]
     lost: int = 0
+    backlog: bool = False  # they were in the log before it was opened
+    last_sequence: int | None = None  # of all records dealt with so far, also those of other facilities: the cursor

@@ -27,6 +27,8 @@ class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
     action: int | None = None  # the recovery action that the line itself gives (Xid 154)
     severity: Severity | None = None  # what the line itself says; `None`: the taxonomy decides
     waited_seconds: float | None = None  # the time-out that a symptom prints: the wait began so long before
+    wall: float | None = None  # the line's own time, in seconds since the epoch, where it has a date
+    file: str | None = None
     text: str  # the message without prefixes
 
 

@@ -7,6 +7,7 @@ import msgspec
 from accelwatch.readings.health import DeviceState, Health
 from accelwatch.readings.identity import DeviceKey, Identity
 from accelwatch.readings.link import Fabric, Link, Pcie
+from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.memory import EccCount, Repairs
 from accelwatch.readings.process import DeviceProcess, HostProcess
 from accelwatch.readings.sensors import Sensors
@@ -40,4 +41,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()  # of devices that another source identifies (hccn_tool), or of the host (rdma)
     processes: tuple[HostProcess, ...] = ()
     complete: bool = True  # False: the list of devices was cut, so one that is not in it need not be missing
+    events: tuple[LogEvent, ...] = ()  # what has happened since the poll before (NVML events, lines of HCCL logs)
+    cursor: str | None = None  # where the source stands in what it follows, for the journal; its own words
     problems: tuple[str, ...] = ()  # parts that failed while the rest answered: counted and logged as errors
