@@ -41,10 +41,22 @@ class RecoveryAction(enum.IntEnum):
     SYSTEM_REBOOT = 7
 
 
+class FaultEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault that is active now, as the Ascend driver lists it (`current-fault-event`)."""
+
+    code: str  # upper-case hex without 0x, e.g. 81AF8000
+    severity: int | None = None  # the driver's own: 0 hint, 1 minor, 2 major, 3 critical (dms_events_conf.lst)
+    node_type: int | None = None
+    node_id: int | None = None
+    sub_node_type: int | None = None
+    sub_node_id: int | None = None
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict of the vendor's own tool. `error_codes` is `None` when it was not told, () when there are none."""
 
     level: Level | None = None
     error_codes: tuple[str, ...] | None = None  # upper-case hex without 0x, e.g. 80E01801
     error_texts: tuple[str, ...] = ()
+    events: tuple[FaultEvent, ...] | None = None  # `None`: the tool does not list them, or did not answer
     recovery_action: int | None = None  # a `RecoveryAction`, or a number newer than ours

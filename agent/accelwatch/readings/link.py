@@ -39,7 +39,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     """One link of a device, or of the host when `key` is `None` (an RDMA port)."""
 
     key: DeviceKey | None
-    link: str  # nvlink3, hccs1, roce0, ub0-4, mlx5_0/1
+    link: str  # nvlink3, hccs1, sio0 (between the two dies of an Ascend chip), roce0, ub0-4, mlx5_0/1
     kind: LinkKind
     state: LinkState = LinkState.UNKNOWN
     speed_bits_per_second: float | None = None

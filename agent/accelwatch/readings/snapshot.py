@@ -40,6 +40,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[Device, ...] = ()
     links: tuple[Link, ...] = ()  # of devices that another source identifies (hccn_tool), or of the host (rdma)
     processes: tuple[HostProcess, ...] = ()
+    # Accelerators of the source's vendor that the host itself shows, whether or not the vendor's tool lists them: more
+    # than `devices` while `complete` means that some were left out. `None`: the host does not tell.
+    devices_on_bus: int | None = None
     complete: bool = True  # False: the list of devices was cut, so one that is not in it need not be missing
     events: tuple[LogEvent, ...] = ()  # what has happened since the poll before (NVML events, lines of HCCL logs)
     cursor: str | None = None  # where the source stands in what it follows, for the journal; its own words

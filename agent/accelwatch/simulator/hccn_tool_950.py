@@ -1,4 +1,4 @@
-"""What the simulated `hccn_tool` prints on 950: `-g -<what> -i <logic id> -u <udie> -p <port>`, mostly tables.
+"""What the simulated `hccn_tool` prints on 950: `-g -<what> -i <NPU ID> -u <udie> -p <port>`, mostly tables.
 
 Layouts from the driver's documents for 950 (reference/ascend.md section 3). A simulated chip has one UB port.
 """
@@ -32,7 +32,7 @@ def answer(node: Node, words: Sequence[str]) -> Answer:
     if len(words) < 4 or words[0] != "-g" or len(words) % 2:
         return failed
     options = dict(zip(words[2::2], words[3::2], strict=True))
-    device = next((one for one in node.ascend if one.present and str(one.index) == options.get("-i")), None)
+    device = next((one for one in node.ascend if one.present and str(one.npu_id) == options.get("-i")), None)
     if device is None or device.roce is None:
         return Answer("", "The device is not exist!\n", 1)
     what = words[1].removeprefix("-")
@@ -71,7 +71,7 @@ def _dev_info(device: AscendDevice, port: Link) -> str:
 def _link_stat(node: Node, device: AscendDevice, port: Link) -> str:
     rows = [
         (
-            f" {device.index}", f" {UDIE}", f" {PORT}", f" {'LINK_UP' if up else 'LINK_DOWN'}",
+            f" {device.npu_id}", f" {UDIE}", f" {PORT}", f" {'LINK_UP' if up else 'LINK_DOWN'}",
             # Unlike asctime, a day below ten takes one place here.
             " ".join(time.asctime(time.localtime(node.wall - node.now + at)).split()),
         )
@@ -85,7 +85,15 @@ def _speed(_node: Node, device: AscendDevice, port: Link) -> str:
     return _table(
         (5, 6, 6, 9, 5, 7, 11),
         ("NPU", "UDie", "Port", "Speed", "Cap", "Width", "Status"),
-        [(str(device.index), str(UDIE), str(PORT), "400 G", "X4", "X4", "normal" if port.up else "abnormal")],
+        [(str(device.npu_id), str(UDIE), str(PORT), "400 G", "X4", "X4", "normal" if port.up else "abnormal")],
+    )
+
+
+def _fec(_node: Node, device: AscendDevice, _port: Link) -> str:
+    return _table(
+        (5, 6, 6, 9, 18, 12),
+        ("NPU", "UDie", "Port", "rs_mode", "auto_change_mode", "itlv_mode"),
+        [(str(device.npu_id), str(UDIE), str(PORT), "128 T4", "Static", "Interweave")],
     )
 
 
@@ -117,6 +125,7 @@ def _bit_errors(_node: Node, _device: AscendDevice, port: Link) -> str:
 _QUERIES: dict[str, Callable[[Node, AscendDevice, Link], str]] = {
     "link_stat": _link_stat,
     "speed": _speed,
+    "fec": _fec,
     "stat": _stat,
     "port_info": _port_info,
     "bit_err": _bit_errors,

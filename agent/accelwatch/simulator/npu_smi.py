@@ -60,7 +60,7 @@ def _query(node: Node, devices: Sequence[AscendDevice], options: dict[str, str])
         card = [device for device in card if str(device.chip_id) == chip]
         if not card:
             return Answer(f"Invalid chip id.\nError parameter of -c\n{USAGE}", status=NO_SUCH_DEVICE)
-    elif query.per_chip:
+    elif query.per_chip and node.family != "950":
         return _refused("-c")
     return Answer(query.text(node, card, chip is not None))
 

@@ -37,7 +37,7 @@ class Query:
 
     text: Callable[[Node, Sequence[AscendDevice], bool], str]
     families: Sequence[str] = ALL
-    per_chip: bool = False  # refused without -c
+    per_chip: bool = False  # refused without -c, which 950 does not have
     since: tuple[int, ...] = ()  # the first version of the tool that has it
 
 
@@ -283,7 +283,14 @@ def _fault_events(_node: Node, card: Sequence[AscendDevice], _one: bool) -> str:
     ]
     text = pair("Fault Event Count", len(events))
     return text + "".join(
-        pair("Fault Event Information" if place == 0 else "", event) for place, event in enumerate(events)
+        pair("Fault Event Information" if place == 0 else "", event) for place, event in enumerate(events or ["NA"])
+    )
+
+
+def _sio(_node: Node, card: Sequence[AscendDevice], _one: bool) -> str:
+    """Keys are not padded here."""
+    return "".join(
+        pair(f"{way} Error Count", card[0].sio_errors.get(f"{way.lower()}_error", 0), 0) for way in ("TX", "RX")
     )
 
 
@@ -301,8 +308,8 @@ QUERIES: dict[str, Query] = {
     "ecc-enable": _blocks(_ecc_enabled, named=False),
     "proc-mem": Query(_proc_mem),
     "hccs": Query(_hccs, ("910B", "A3"), per_chip=True),
-    "sio-info": Query(lambda _node, _card, _one: "TX Error Count : 0\nRX Error Count : 0\n", ("A3", "950")),
+    "sio-info": Query(_sio, ("A3", "950"), per_chip=True),
     "spod-info": _blocks(_superpod, families=("A3",)),
     "topo": Query(lambda node, card, _one: topology(node, card)),
-    "current-fault-event": Query(_fault_events, since=(25, 7)),
+    "current-fault-event": Query(_fault_events, since=(25, 7), per_chip=True),
 }

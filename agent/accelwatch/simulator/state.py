@@ -146,6 +146,7 @@ class AscendDevice(Device):
     rx_power_milliwatts: list[float] = field(default_factory=lambda: [1.02, 1.01, 0.99, 1.02])
     tx_power_milliwatts: list[float] = field(default_factory=lambda: [1.40, 1.41, 1.39, 1.42])
     hccs_healthy: bool = True
+    sio_errors: dict[str, int] = field(default_factory=dict)  # "tx_error", "rx_error": between the dies of A3 and 950
     fec: str = "rs FEC mode"
     hugepages_used: int = 0
     hugepages_total: int = 0

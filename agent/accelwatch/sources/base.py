@@ -82,7 +82,8 @@ class Releasable(Protocol):
 class AscendDevice(msgspec.Struct, frozen=True):
     """An NPU that the inventory knows, for a source that cannot list devices itself (hccn_tool).
 
-    `hccn_id` is what `hccn_tool -i` takes: the physical id, on 950 the logic id (reference/ascend.md section 1).
+    `hccn_id` is what `hccn_tool -i` takes: the physical id (reference/ascend.md section 1), on 950 the logic id, which
+    is there the NPU ID of `npu-smi info` (hicann/driver, Ascend_950_HCCN_Tool, parameter -i).
     """
 
     key: DeviceKey

@@ -35,7 +35,13 @@ _KNOWN = (
 def unsupported(output: str, status: int) -> bool:
     """Whether the device, or this version of the tool, has no such query."""
     text = output.strip()
-    return status in _UNSUPPORTED_STATUSES or "does not support querying" in text or "not support" in text[:200].lower()
+    return (
+        status in _UNSUPPORTED_STATUSES
+        or "does not support querying" in text
+        or "not support" in text[:200].lower()
+        # An older tool says this of a type that it does not know.
+        or text.startswith("Error parameter of -t")
+    )
 
 
 def explain(command: str, output: str, status: int | None = None) -> str:

@@ -15,13 +15,14 @@ from accelwatch.readings.health import Level
 from accelwatch.readings.process import DeviceProcess
 from accelwatch.sources.base import SourceError
 from accelwatch.sources.npu_smi_errors import explain
+from accelwatch.sources.npu_smi_values import decimal, integer
 
 MIB = 1 << 20
 
 _BANNER = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
-_PAIR = re.compile(r"(\d+|NA|-)\s*/\s*(\d+|NA|-)")
+_PAIR = re.compile(r"(\d+|NA|-)\s*/\s*(\d+|NA|-)", re.ASCII)
 _BUS_ID = re.compile(r"^(?:[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]|NA|-|)$")
-_IDLE = re.compile(r"No running processes found in NPU\s+(\d+)")
+_IDLE = re.compile(r"No running processes found in NPU\s+(\d{1,6})\b", re.ASCII)
 
 HEALTH_WORDS = {"OK": Level.OK, "WARNING": Level.WARNING, "ALARM": Level.ALARM, "CRITICAL": Level.CRITICAL}
 
@@ -64,6 +65,11 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     is_950: bool
     complete: bool = True  # False: it was cut, or a row could not be read; chips may be missing from it
     problems: tuple[str, ...] = ()
+
+    @property
+    def every_npu_named(self) -> bool:
+        """Whether the process table has a row or an idle line of every NPU: some versions leave idle ones out."""
+        return {row.npu_id for row in self.chips} <= {row.npu_id for row in self.processes} | self.idle_npus
 
 
 def parse_info(output: str) -> Info:
@@ -166,21 +172,22 @@ class _Table:
             self.chips.append(row)
 
     def _row(self, first: list[str] | None, second: list[str]) -> ChipRow | None:
-        pairs = [(_integer(used), _integer(total)) for used, total in _PAIR.findall(second[-1])]
+        pairs = [(integer(used), integer(total)) for used, total in _PAIR.findall(second[-1])]
         rest = _PAIR.sub(" ", second[-1]).split()
         ids = second[0].split()
         usages = [column for column in self._columns if "Usage" in column]
-        if len(pairs) != len(usages) or len(rest) != 1 or (not self.is_950 and not (ids and ids[0].isdigit())):
+        chip = integer(ids[0]) if ids and not self.is_950 else None
+        if len(pairs) != len(usages) or len(rest) != 1 or (chip is None and not self.is_950):
             self.problems.append(
                 f"npu-smi info: a second line that does not fit its header: {' | '.join(second)[:100]}"
             )
             return None
         used, total = _memory(dict(zip(usages, pairs, strict=True)))
-        beside = _integer(ids[1]) if len(ids) > 1 else None
-        utilization = _decimal(rest[0])
+        beside = integer(ids[1]) if len(ids) > 1 else None
+        utilization = _measured(rest[0])
         row = ChipRow(
             npu_id=None,
-            chip_id=None if self.is_950 else int(ids[0]),
+            chip_id=chip,
             phy_id=beside if self._second_word == "phy-id" else None,
             logic_id=beside if self._second_word == "device" else None,
             bus_id=second[-2] if ":" in second[-2] else None,
@@ -193,16 +200,16 @@ class _Table:
     def _with_first(self, row: ChipRow, first: list[str]) -> ChipRow | None:
         npu, _, name = first[0].partition(" ") if not self.is_950 else (first[0], "", first[1])
         values = _PAIR.sub(" ", first[-1]).split()
-        if not npu.isdigit() or len(values) < 2:
+        if integer(npu) is None or len(values) < 2:
             self.problems.append(f"npu-smi info: a first line that does not fit its header: {' | '.join(first)[:100]}")
             return None
         return msgspec.structs.replace(
             row,
-            npu_id=int(npu),
+            npu_id=integer(npu),
             name=name.strip() or None,
             level=HEALTH_WORDS.get(first[-2].upper()),
-            power_watts=_decimal(values[0]),
-            temperature_celsius=_decimal(values[1]),
+            power_watts=_measured(values[0]),
+            temperature_celsius=_measured(values[1]),
         )
 
     def _half_chip(self) -> None:
@@ -221,13 +228,13 @@ class _Table:
         after = self._process_columns - 3
         name = " | ".join(cells[2 : len(cells) - after])
         ids = cells[0].split()
-        if not ids or not all(part.isdigit() for part in ids) or not cells[1].isdigit():
+        numbers = [integer(part) for part in ids]
+        pid = integer(cells[1])
+        if not numbers or numbers[0] is None or None in numbers or pid is None:
             return
-        memory = _integer(cells[len(cells) - after])
-        process = DeviceProcess(
-            pid=int(cells[1]), name=name or None, memory_bytes=None if memory is None else memory * MIB
-        )
-        self.processes.append(ProcessRow(int(ids[0]), int(ids[1]) if len(ids) > 1 else None, process))
+        memory = integer(cells[len(cells) - after])
+        process = DeviceProcess(pid=pid, name=name or None, memory_bytes=None if memory is None else memory * MIB)
+        self.processes.append(ProcessRow(numbers[0], numbers[1] if len(numbers) > 1 else None, process))
 
 
 def _memory(usages: dict[str, tuple[int | None, int | None]]) -> tuple[int | None, int | None]:
@@ -240,16 +247,9 @@ def _memory(usages: dict[str, tuple[int | None, int | None]]) -> tuple[int | Non
     return (None if used is None else used * MIB), (None if total is None else total * MIB)
 
 
-def _integer(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
-
-
-def _decimal(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if -1000.0 < value < 1e6 else None
+def _measured(text: str) -> float | None:
+    value = decimal(text)
+    return value if value is not None and -1000.0 < value < 1e6 else None
 
 
 def named(

@@ -16,6 +16,7 @@ from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.readings.memory import EccCount, ErrorKind, Repairs
 from accelwatch.readings.process import DeviceProcess
 from accelwatch.sources.npu_smi_info import HEALTH_WORDS, MIB
+from accelwatch.sources.npu_smi_values import decimal, integer
 
 Block = dict[str, str]
 
@@ -25,7 +26,10 @@ _ECC_COUNT = re.compile(r"^(DDR|HBM) (Single|Double)[ -]Bit (Error Count|Aggrega
 _BARE_ECC_COUNT = re.compile(r"^(Single|Double)[ -]Bit Error Count$", re.IGNORECASE)
 _ISOLATED = re.compile(r"^(?:DDR|HBM) (Single|Double)[ -]Bit Isolated Pages Count$", re.IGNORECASE)
 _NEXT_ISOLATED = re.compile(r"^(?:DDR|HBM) (?:Single|Double)[ -]Bit Next-Isolated Pages Count$", re.IGNORECASE)
-_PROCESS = re.compile(r"Process id\s*:\s*(\d+)\s+Process name\s*:(.*?)\s*Process memory\(MB\)\s*:\s*(\d+)")
+_ECC_ENABLED = re.compile(r"^(DDR|HBM) ECC-Enable Status$", re.IGNORECASE)
+_PROCESS = re.compile(
+    r"Process id\s*:\s*(\d{1,10})\s+Process name\s*:(.*?)\s*Process memory\(MB\)\s*:\s*(\d{1,15})\b", re.ASCII
+)
 _ERROR_CODES = re.compile(r"^(?:0[xX])?[0-9A-Fa-f]{6,8}(?:[\s,]+(?:0[xX])?[0-9A-Fa-f]{6,8})*$")
 _LANES = re.compile(r"^[01]+$")
 _KINDS = {"single": ErrorKind.CORRECTED, "double": ErrorKind.UNCORRECTED}
@@ -47,10 +51,10 @@ def blocks(output: str) -> dict[int, Block]:
     edges = [*ids, len(pairs)] if begins else [-1, *ids]
     result: dict[int, Block] = {}
     for number, place in enumerate(ids):
-        value = pairs[place][1]
-        if value.isdigit():
+        chip = integer(pairs[place][1])
+        if chip is not None:
             start, end = (edges[number] + 1, edges[number + 1])
-            result.setdefault(int(value), _block(pairs[start:end]))
+            result.setdefault(chip, _block(pairs[start:end]))
     return result
 
 
@@ -89,28 +93,35 @@ class Chip(msgspec.Struct, frozen=True, kw_only=True):
     logic_id: int | None
     phy_id: int | None
     name: str | None
+    slot_id: int | None = None  # 950
 
 
 def parse_map(output: str) -> list[Chip]:
-    """`-m`: columns are at least two blanks apart, since a chip's name may hold one."""
+    """`-m`: columns are at least two blanks apart, since a chip's name may hold one.
+
+    An MCU, or the CPU of some cards, has a row with `-` in place of the logic and physical id, and is no chip.
+    """
     lines = [re.split(r"\s{2,}|\t", line.strip()) for line in output.splitlines() if line.strip()]
     header = next((line for line in lines if line[0] == "NPU ID"), None)
     if header is None:
         return []
     result = []
     for cells in lines[lines.index(header) + 1 :]:
+        if len(cells) < len(header):
+            continue  # cut
         row = dict(zip(header, cells, strict=False))
-        npu, chip = _integer(row.get("NPU ID")), _integer(row.get("Chip ID"))
+        npu, chip = integer(row.get("NPU ID")), integer(row.get("Chip ID"))
         name = row.get("Chip Name")
-        if npu is None or chip is None or (name or "").lower() == "mcu":
+        if npu is None or chip is None or (name or "").lower() == "mcu" or row.get("Chip Logic ID") == "-":
             continue
         result.append(
             Chip(
                 npu_id=npu,
                 chip_id=chip,
-                logic_id=_integer(row.get("Chip Logic ID")),
-                phy_id=_integer(row.get("Chip Phy-ID")),
+                logic_id=integer(row.get("Chip Logic ID")),
+                phy_id=integer(row.get("Chip Phy-ID")),
                 name=name,
+                slot_id=integer(row.get("Slot ID")),
             )
         )
     return result
@@ -125,7 +136,8 @@ def parse_list(output: str) -> dict[int, Block]:
         if match is None:
             continue
         if match[1] == "NPU ID":
-            current = result.setdefault(int(match[2]), {}) if match[2].isdigit() else None
+            npu = integer(match[2])
+            current = None if npu is None else result.setdefault(npu, {})
         elif current is not None:
             current[match[1]] = match[2]
     return result
@@ -157,7 +169,7 @@ def parse_ecc(block: Block) -> tuple[tuple[EccCount, ...], Repairs] | None:
     isolated: dict[ErrorKind, int] = {}
     pending: int | None = None
     for key, text in block.items():
-        value = _integer(text)
+        value = integer(text)
         if value is None:
             continue
         if match := _ECC_COUNT.match(key):
@@ -202,12 +214,12 @@ def parse_hccs(block: Block, key: DeviceKey) -> tuple[Link, ...]:
             verdict=word,
             lanes_lost=lanes[i].count("0") if lanes and i < len(lanes) and _LANES.match(lanes[i]) else None,
             errors={
-                name: int(column[i])
+                name: count
                 for name, column in (("error", errors), ("retry", retries))
-                if i < len(column) and column[i].isdigit()
+                if (count := integer(column[i] if i < len(column) else None)) is not None
             }
             or None,
-            packets=_sum([lists.get(f"{way} packets", [])[i : i + 1] for way in ("tx", "rx")]),
+            packets=_both_ways(lists.get("tx packets", [])[i : i + 1], lists.get("rx packets", [])[i : i + 1]),
         )
         for i in range(number)
     )
@@ -232,7 +244,7 @@ def parse_processes(output: str) -> tuple[DeviceProcess, ...] | None:
 
 def processes_of_chips(output: str) -> dict[int, tuple[DeviceProcess, ...] | None]:
     """`-t proc-mem` of a card: each chip's part ends with its `Chip ID`; without one all of it is chip 0's."""
-    parts = re.split(r"^\s*Chip ID\s*:\s*(\d+)\s*$", output, flags=re.MULTILINE)
+    parts = re.split(r"^\s*Chip ID\s*:\s*(\d{1,6})\s*$", output, flags=re.MULTILINE | re.ASCII)
     if len(parts) == 1:
         return {0: parse_processes(output)}
     return {int(chip): parse_processes(part) for part, chip in zip(parts[::2], parts[1::2], strict=False)}
@@ -241,12 +253,7 @@ def processes_of_chips(output: str) -> dict[int, tuple[DeviceProcess, ...] | Non
 def number(block: Block, *keys: str) -> float | None:
     """The first of the keys that has a number; `NA`, `-` and `Failed` are none. Blanks before `(` do not count."""
     plain = {key.replace(" (", "("): value for key, value in block.items()}
-    for key in keys:
-        try:
-            return float(plain.get(key, ""))
-        except ValueError:
-            continue
-    return None
+    return next((value for key in keys if (value := decimal(plain.get(key))) is not None), None)
 
 
 def text(block: Block, *keys: str) -> str | None:
@@ -254,10 +261,28 @@ def text(block: Block, *keys: str) -> str | None:
     return next((block[key] for key in keys if block.get(key, "NA") not in ("NA", "", "-", "xxx")), None)
 
 
-def _integer(value: str | None) -> int | None:
-    return int(value) if value is not None and value.isdigit() else None
+def _both_ways(sent: list[str], received: list[str]) -> int | None:
+    """Half of the sum would look like a counter that went back."""
+    counts = [integer(text) for text in (*sent, *received)]
+    return sum(count for count in counts if count is not None) if len(counts) == 2 and None not in counts else None
 
 
-def _sum(columns: list[list[str]]) -> int | None:
-    values = [int(value) for column in columns for value in column if value.isdigit()]
-    return sum(values) if values else None
+def parse_ecc_enabled(block: Block) -> dict[str, bool] | None:
+    """`-t ecc-enable`: whether each memory (`hbm`, `ddr`) is protected; `None` when it is said of none."""
+    found = {
+        match[1].lower(): value == "True"
+        for key, value in block.items()
+        if (match := _ECC_ENABLED.match(key)) and value in ("True", "False")
+    }
+    return found or None
+
+
+def parse_sio(block: Block, key: DeviceKey) -> Link | None:
+    """`-t sio-info`: the link between the two dies of an A3 or 950, of which only its CRC errors are told.
+
+    `None` unless both counts are there.
+    """
+    sent, received = integer(block.get("TX Error Count")), integer(block.get("RX Error Count"))
+    if sent is None or received is None:
+        return None
+    return Link(key=key, link="sio0", kind=LinkKind.HCCS, errors={"tx_error": sent, "rx_error": received})
