@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from accelwatch.simulator import npu_smi as npu_smi_printer
 from accelwatch.sources.commands import Output
 from accelwatch.sources.npu_smi import NpuSmi
 from accelwatch.sources.npu_smi_info import named, parse_info
@@ -109,6 +110,73 @@ def test_processes_after_a_cut_are_unknown() -> None:
     text = A3[: A3.index("| No running")].rsplit("\n", 2)[0] + "\n"
     states = [device.processes for device in source(tools).poll().devices]
     assert [None if state is None else [p.pid for p in state] for state in states] == [[815300], None, None, None]
+
+
+def without_process_table(devices: int) -> tuple[SimulatedTools, list[str]]:
+    """A node whose tool prints no process table, and its table's lines."""
+    tools = SimulatedTools(node_of("310P", devices, "22.0.2"))
+    tools.node.process_table = False
+    text = npu_smi_printer.answer(tools.node, ["info"]).stdout
+    return tools, text.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("kept", [2, 3])
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_a_table_cut_behind_a_rule_makes_no_device_missing(kept: int, seen_before: bool) -> None:
+    """`-m` still lists the rest, also in the first poll; the next whole table is whole."""
+    tools, lines = without_process_table(4)
+    npu_smi = source(tools)
+    if seen_before:
+        assert npu_smi.poll().complete
+    cut = "".join(lines[: len(lines) - 3 * (4 - kept)])
+    assert cut.endswith("+\n")
+    tools.answer = lambda line: Output(0, cut, "") if line == "info" else None
+    snapshot = npu_smi.poll()
+    assert (len(snapshot.devices), snapshot.complete) == (kept, False)
+    assert "cut?" in snapshot.problems[0]
+    tools.answer = lambda _line: None
+    snapshot = npu_smi.poll()
+    assert (len(snapshot.devices), snapshot.complete, snapshot.problems) == (4, True, ())
+
+
+def test_a_chip_that_the_table_leaves_out_again_is_missing() -> None:
+    """Two equal tables are no cut: the tool lists the last chip in `-m` and cannot read it."""
+    tools, lines = without_process_table(4)
+    npu_smi = source(tools)
+    npu_smi.poll()
+    tools.answer = lambda line: Output(0, "".join(lines[:-3]), "") if line == "info" else None
+    assert [npu_smi.poll().complete for _ in range(3)] == [False, True, True]
+
+
+def test_a_chip_that_is_gone_from_both_lists_is_missing_at_once() -> None:
+    """What `-m` does not list either was not cut off."""
+    tools, _ = without_process_table(4)
+    npu_smi = source(tools)
+    npu_smi.poll()
+    tools.node.ascend[3].present = False
+    assert npu_smi.poll().complete
+
+
+def test_a_chip_missing_in_the_middle_was_not_cut_off() -> None:
+    """A cut takes the end."""
+    tools, lines = without_process_table(4)
+    npu_smi = source(tools)
+    npu_smi.poll()
+    del lines[9:12]
+    tools.answer = lambda line: Output(0, "".join(lines), "") if line == "info" else None
+    snapshot = npu_smi.poll()
+    assert ([d.identity.npu_id for d in snapshot.devices], snapshot.complete) == ([0, 2, 3], True)
+
+
+def test_a_process_table_cut_behind_a_rule_makes_no_chip_idle() -> None:
+    """Where each card had its row or its idle line before, a card without either is unknown."""
+    tools = SimulatedTools(node_of("910B", 3))
+    npu_smi = source(tools)
+    npu_smi.poll()
+    lines = npu_smi_printer.answer(tools.node, ["info"]).stdout.splitlines(keepends=True)
+    tools.answer = lambda line: Output(0, "".join(lines[:-2]), "") if line == "info" else None
+    states = [device.processes for device in npu_smi.poll().devices]
+    assert [None if state is None else len(state) for state in states] == [1, 1, None]
 
 
 def test_no_query_starves_when_the_tool_is_slow() -> None:
