@@ -56,9 +56,10 @@ class Nvml(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class NpuSmi(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`command`: path of npu-smi."""
+    """`command`: path of npu-smi. `sysfs`: where the kernel shows PCI devices; else its own place, on a host."""
 
     command: str | None = None
+    sysfs: str | None = None
 
 
 class HccnTool(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):

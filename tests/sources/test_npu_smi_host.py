@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from accelwatch import config
+from accelwatch.simulator.host_files import HostFiles
+from accelwatch.simulator.scenario import NodeSpec
 from accelwatch.sources.npu_smi import NpuSmi
 from accelwatch.sources.npu_smi_host import (
     PciAccelerator,
@@ -76,6 +79,19 @@ def test_a_chip_that_the_tool_leaves_out_is_on_the_bus(tmp_path: Path) -> None:
     npu_smi = NpuSmi(command="/sim/npu-smi", timeout=5, interval=10, runner=tools, clock=FakeClock(), pci=tmp_path)
     snapshot = npu_smi.poll()
     assert (len(snapshot.devices), snapshot.devices_on_bus, snapshot.complete) == (2, 3, True)
+
+
+def test_a_simulated_host_shows_its_chips_to_its_agent(tmp_path: Path) -> None:
+    """The configuration of a simulated node points to the node's own bus; a chip that is gone is not on it."""
+    node = node_of("910B", 3)
+    host = HostFiles(tmp_path, NodeSpec(name="n", vendor="ascend", family="910B", devices=3), 19817)
+    host.write(node)
+    sysfs = config.load(tmp_path / "accelwatch.yml").sources.npu_smi.sysfs
+    assert sysfs is not None
+    assert count_on_bus(Path(sysfs), None) == 3
+    node.ascend[1].present = False
+    host.write(node)
+    assert count_on_bus(Path(sysfs), None) == 2
 
 
 def test_lspci_lines_with_and_without_numbers() -> None:

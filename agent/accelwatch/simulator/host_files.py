@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from accelwatch.simulator.scenario import NodeSpec
-from accelwatch.simulator.state import Node, Process, RdmaPort
+from accelwatch.simulator.state import AscendDevice, Node, Process, RdmaPort
 
 _BOOTED_BEFORE = 86400.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -39,10 +39,25 @@ class HostFiles:
         self._configuration(spec, port)
 
     def write(self, node: Node) -> None:
-        """Processes and RDMA ports as they are now."""
+        """Processes, RDMA ports and NPUs on PCI as they are now."""
         self._processes(node)
         for port in node.rdma:
             self._rdma(port)
+        for device in node.ascend:
+            self._pci(device)
+
+    def _pci(self, device: AscendDevice) -> None:
+        """What sysfs shows of an accelerator, if it is on PCI; one that is gone has no directory."""
+        home = self.directory / "sys" / "bus" / "pci" / "devices" / device.pci
+        if not device.pci:
+            return
+        if device.present:
+            home.mkdir(parents=True, exist_ok=True)
+            for name, text in (("vendor", "0x19e5"), ("class", "0x120000"), ("device", "0xd802")):
+                self._put(home / name, text + "\n")
+        elif home.is_dir():
+            self._written = {path: text for path, text in self._written.items() if home not in path.parents}
+            _remove(home)
 
     def _processes(self, node: Node) -> None:
         wanted = {p.pid: (p, d) for d in (*node.nvidia, *node.ascend) if d.present for p in d.processes}
@@ -105,7 +120,9 @@ class HostFiles:
         nvidia = spec.vendor == "nvidia"
         sources = {
             "nvml": {"library": str(home / "libnvidia-ml.so.1")} if nvidia else {"enabled": False},
-            "npu_smi": {"enabled": False} if nvidia else {"command": str(home / "npu-smi"), "interval": "5s"},
+            "npu_smi": {"enabled": False}
+            if nvidia
+            else {"command": str(home / "npu-smi"), "sysfs": str(home / "sys/bus/pci/devices"), "interval": "5s"},
             "hccn_tool": {"enabled": False} if nvidia else {"command": str(home / "hccn_tool"), "interval": "5s"},
             "kernel_log": {"path": str(home / "kmsg")},
             "rdma": {"sysfs": str(home / "sys/class/infiniband")},

@@ -37,9 +37,12 @@ def _nvml(config: Sources, around: Surroundings) -> Source:
 
 def _npu_smi(config: Sources, around: Surroundings) -> Source:
     from accelwatch.sources.npu_smi import NpuSmi
+    from accelwatch.sources.npu_smi_host import pci_devices
 
     own = config.npu_smi
     return NpuSmi(
+        pci=pci_devices(Path("/")) if own.sysfs is None else Path(own.sysfs),
+        dev=Path("/dev") if own.sysfs is None else None,
         command=own.command,
         timeout=own.timeout,
         interval=own.interval,
