@@ -7,8 +7,9 @@ from accelwatch.readings.link import LinkKind, LinkState
 from accelwatch.sources import hccn_outputs as outputs
 from accelwatch.sources.base import AscendDevice, SourceError
 from accelwatch.sources.commands import Output
+from accelwatch.sources.hccn_optics import parse_optical
 from accelwatch.sources.hccn_tool import HccnTool
-from support import FakeClock, SimulatedTools, corpus, node_of
+from support import FakeClock, SimulatedTools, node_of
 
 
 def source(tools: SimulatedTools) -> HccnTool:
@@ -90,35 +91,6 @@ def test_net_health_words(word: str, healthy: bool | None) -> None:
 
 def test_powers_in_decibels_become_milliwatts() -> None:
     """Newer layouts print dBm."""
-    optics = outputs.parse_optical("optical info:\npresent : present\nRx Power0 : -3.0103 dBm\n")
+    optics = parse_optical("optical info:\npresent : present\nRx Power0 : -3.0103 dBm\n")
     assert optics is not None
     assert optics.rx_power_milliwatts[0] == pytest.approx(0.5, rel=1e-4)
-
-
-def test_captures_give_the_values_in_them() -> None:
-    """Each captured answer is read to what stands in it."""
-
-    def text(name: str) -> str:
-        return corpus("ascend", "hccn_tool", f"{name}.txt")
-
-    assert outputs.parse_link(text("link_doc")) is LinkState.UP
-    assert outputs.parse_link_stat(text("link_stat_950")) == outputs.LinkHistory(ups=2, drops=2, changes=None)
-    for name, ago in (("link_stat_doc_device", (63376, 63378, 63393)), ("link_stat_up_23", (44746, 44746, 44760))):
-        history = outputs.parse_link_stat(text(name))
-        assert history is not None
-        assert (history.ups, history.drops) == (2, None)
-        assert history.changes is not None
-        assert [(c.seconds_ago, c.up) for c in history.changes] == list(zip(ago, (True, False, True), strict=True))
-    assert outputs.parse_net_health(text("net_health_doc")) == (True, "Init")
-    assert outputs.parse_speed(text("speed_950")) == 400e9
-    assert outputs.parse_fec(text("fec_none")) == "no FEC mode"
-    assert outputs.parse_stat(text("stat_950"))[0] is not None
-    assert outputs.parse_stat(text("stat_doc_cut")) == ({"roce_qp_status_err_num": 0}, 122404 + 6414803)
-    assert [(p.udie, p.port, p.up) for p in outputs.parse_ports(text("dev_info_950"))] == [
-        (0, n, True) for n in (4, 5, 6)
-    ]
-    optics = outputs.parse_optical(text("optical_4lane"))
-    assert optics is not None
-    assert (optics.present, optics.temperature_celsius, optics.voltage_volts) == (False, 47, pytest.approx(3.2629))
-    assert optics.rx_power_milliwatts == (1.0189, 0.0054, 0.9907, 1.0213)
-    assert (optics.rx_loss_of_signal, optics.vendor, optics.serial) == (0xFF, "Hisense", "V8BD6H25033")

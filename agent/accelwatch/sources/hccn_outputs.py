@@ -8,13 +8,12 @@ import time
 
 import msgspec
 
-from accelwatch.readings.link import LinkChange, LinkState, Optics
+from accelwatch.readings.link import LinkChange, LinkState
+from accelwatch.sources.npu_smi_values import first_decimal, integer
 
 _ASCTIME = re.compile(r"((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s+\w{3}\s+\d{1,2}\s+\d\d:\d\d:\d\d\s+\d{4})")
 _CHANGE = re.compile(r"LINK[ _](UP|DOWN)")
-_COUNT = re.compile(r"link (up|down) count\s*:\s*(\d+)")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_LANE = re.compile(r"^(Tx|Rx) ?Power ?(\d)$", re.IGNORECASE)
+_COUNT = re.compile(r"link (up|down) count\s*:\s*(\d{1,20})\s*$", re.MULTILINE | re.ASCII)
 
 # Counters of `-stat` that count something wrong; the rest count traffic and pauses.
 _ERROR_COUNTERS = re.compile(
@@ -39,14 +38,7 @@ class LinkHistory(msgspec.Struct, frozen=True, kw_only=True):
     ups: int | None
     drops: int | None  # not printed before 24.x
     changes: tuple[LinkChange, ...] | None  # `None`: the device prints no time to compare with
-
-
-class Port(msgspec.Struct, frozen=True):
-    """One row of 950's `-dev_info`."""
-
-    udie: int
-    port: int
-    up: bool
+    records: tuple[tuple[float, bool], ...] = ()  # seconds of the device's own clock, and whether it came up
 
 
 def values(output: str) -> dict[str, str]:
@@ -106,7 +98,7 @@ def parse_link_stat(output: str) -> LinkHistory | None:
     history = None
     if current is not None:
         history = tuple(LinkChange(current - at, up) for at, up in changes)
-    return LinkHistory(ups=counts.get("up"), drops=counts.get("down"), changes=history)
+    return LinkHistory(ups=counts.get("up"), drops=counts.get("down"), changes=history, records=tuple(changes))
 
 
 def parse_last_change(output: str) -> bool | None:
@@ -130,10 +122,8 @@ def parse_speed(output: str) -> float | None:
     word = values(output).get("Speed")
     if word is None:
         word = next((row["Speed"] for row in table_rows(output) if "Speed" in row), "")
-    match = _NUMBER.search(word)
-    if match is None:
-        return None
-    return float(match[0]) * (1e9 if "G" in word else 1e6)
+    number = first_decimal(word)
+    return None if number is None else number * (1e9 if "G" in word else 1e6)
 
 
 def parse_fec(output: str) -> str | None:
@@ -146,46 +136,10 @@ def parse_fec(output: str) -> str | None:
 
 def parse_stat(output: str) -> tuple[dict[str, int] | None, int | None]:
     """`-stat -g`: error counters by name, and packets of both ways; `None` where it has none of them."""
-    numbers = {key: int(value) for key, value in values(output).items() if value.isdigit()}
+    numbers = {key: number for key, text in values(output).items() if (number := integer(text)) is not None}
     errors = {key: value for key, value in numbers.items() if _ERROR_COUNTERS.search(key)}
     whole = next((names for names in _PACKET_COUNTERS if numbers.keys() >= set(names)), None)
     return errors or None, None if whole is None else sum(numbers[name] for name in whole)
-
-
-def parse_optical(output: str) -> Optics | None:
-    """`-optical -g`; `None` when the module cannot be asked now (I2C busy, initialising)."""
-    if "Optical module is not present" in output:
-        return Optics(present=False)
-    found = values(output)
-    if "present" not in found and "temperature" not in found:
-        return None
-    lanes: dict[str, dict[int, float | None]] = {"tx": {}, "rx": {}}
-    for key, value in found.items():
-        if match := _LANE.match(key):
-            lanes[match[1].lower()][int(match[2])] = _milliwatts(value)
-    voltage = _first_number(found.get("Vcc"))
-    return Optics(
-        present=found["present"] == "present" if "present" in found else None,
-        temperature_celsius=_first_number(found.get("temperature")),
-        voltage_volts=None if voltage is None else voltage / 1000,
-        tx_power_milliwatts=tuple(lanes["tx"][lane] for lane in sorted(lanes["tx"])),
-        rx_power_milliwatts=tuple(lanes["rx"][lane] for lane in sorted(lanes["rx"])),
-        rx_power_low_milliwatts=_milliwatts(found.get("RxPower Low Thres", "")),
-        tx_power_low_milliwatts=_milliwatts(found.get("TxPower Low Thres", "")),
-        rx_loss_of_signal=_hex(found.get("Rx Los Flag")),
-        tx_loss_of_signal=_hex(found.get("Tx Los Flag")),
-        vendor=_word(found.get("vendor name")),
-        serial=_word(found.get("vendor serial number")),
-    )
-
-
-def parse_ports(output: str) -> list[Port]:
-    """950's `-dev_info`: its UB ports."""
-    return [
-        Port(int(row["UDie ID"]), int(row["Port ID"]), row.get("Link Status", "").upper() == "UP")
-        for row in table_rows(output)
-        if row.get("UDie ID", "").isdigit() and row.get("Port ID", "").isdigit()
-    ]
 
 
 def _seconds(stamp: str) -> float | None:
@@ -194,24 +148,3 @@ def _seconds(stamp: str) -> float | None:
         return float(calendar.timegm(time.strptime(" ".join(stamp.split()), "%a %b %d %H:%M:%S %Y")))
     except (ValueError, OverflowError):
         return None
-
-
-def _milliwatts(text: str) -> float | None:
-    value = _first_number(text)
-    return 10 ** (value / 10) if value is not None and "dBm" in text else value
-
-
-def _first_number(text: str | None) -> float | None:
-    match = _NUMBER.search(text or "")
-    return None if match is None else float(match[0])
-
-
-def _hex(text: str | None) -> int | None:
-    try:
-        return int(text or "", 16)
-    except ValueError:
-        return None
-
-
-def _word(text: str | None) -> str | None:
-    return text if text and text not in ("NA", "-") else None

@@ -16,7 +16,10 @@ from accelwatch.readings.snapshot import Snapshot
 from accelwatch.sources import hccn_outputs as outputs
 from accelwatch.sources.base import AscendDevice, Presence, SourceError
 from accelwatch.sources.commands import Runner, find_tool
+from accelwatch.sources.hccn_950 import Port, parse_ports
+from accelwatch.sources.hccn_optics import parse_optical
 from accelwatch.sources.npu_smi_errors import unsupported
+from accelwatch.sources.npu_smi_values import whole_lines
 
 INSTALLED = ("/usr/local/Ascend/driver/tools/hccn_tool",)
 
@@ -27,7 +30,7 @@ QUERIES_950 = frozenset(("stat", "speed", "fec"))
 LIFETIME_PERIODS = 2.5
 BUDGET_SHARE = 0.25
 EVERYTHING_SECONDS = 45.0
-# A query that this version or device does not have is tried again after so many polls.
+# A query that was refused, and has answered before, is tried again after so many polls; another is not.
 RETRY_POLLS = 60
 
 PortKey = tuple[AscendDevice, int | None, int | None]  # udie and port on 950
@@ -62,10 +65,11 @@ class HccnTool:
         self._clock = clock
         self._devices = devices
         self._polls = 0
-        self._ports: dict[AscendDevice, list[outputs.Port]] = {}  # of 950, as last listed
+        self._ports: dict[AscendDevice, list[Port]] = {}  # of 950, as last listed
         self._held: dict[tuple[PortKey, str], Held] = {}
         self._asked: dict[tuple[PortKey, str], int] = {}
         self._unsupported: dict[tuple[PortKey, str], int] = {}
+        self._answered: set[tuple[PortKey, str]] = set()  # ever
 
     def presence(self) -> Presence:
         """The tool is configured, on PATH, or where the driver installs it."""
@@ -100,6 +104,7 @@ class HccnTool:
         for gone in {one for one in known if one[0][0] not in devices}:
             for table in (self._held, self._asked, self._unsupported):
                 table.pop(gone, None)
+            self._answered.discard(gone)
         for number, (port, query) in enumerate(self._due(ports, first)):
             if number and self._clock.monotonic() - started >= budget:
                 break
@@ -129,7 +134,7 @@ class HccnTool:
         if output.status != 0 and not output.stdout.strip():
             words = " ".join((output.stderr or "it printed nothing").split())
             raise SourceError(f"hccn_tool {' '.join(arguments)}: {words[:200]} (exit status {output.status})", words)
-        return output.stdout
+        return whole_lines(output.stdout)
 
     def _links_of(self, device: AscendDevice) -> tuple[list[tuple[PortKey, Link]], list[str]]:
         """State and history of the device's ports: what every poll reads; and what of it failed."""
@@ -161,11 +166,11 @@ class HccnTool:
     def _states_950(self, device: AscendDevice) -> dict[PortKey, LinkState | None]:
         """One call tells the state of all ports of a 950."""
         output = self._run((device, None, None), "dev_info")
-        found = outputs.parse_ports(output)
+        found = parse_ports(output)
         if not found:
             raise SourceError(f"hccn_tool -g -dev_info -i {device.hccn_id}: no table of ports in its output", output)
         self._ports[device] = found
-        return {(device, port.udie, port.port): LinkState.UP if port.up else LinkState.DOWN for port in found}
+        return {(device, port.udie, port.port): _state_of(port.up) for port in found}
 
     def _with_history(self, port: PortKey, state: LinkState | None) -> Link:
         output = self._run(port, "link_stat")
@@ -176,7 +181,7 @@ class HccnTool:
             )
         if state is None:
             last = outputs.parse_last_change(output)
-            state = LinkState.UNKNOWN if last is None else LinkState.UP if last else LinkState.DOWN
+            state = _state_of(last)
         return _link(port, state, history)
 
     def _due(self, ports: Sequence[PortKey], all_of_them: bool) -> list[tuple[PortKey, str]]:
@@ -197,7 +202,7 @@ class HccnTool:
 
     def _resting(self, asked: tuple[PortKey, str]) -> bool:
         since = self._unsupported.get(asked)
-        return since is not None and self._polls - since < RETRY_POLLS
+        return since is not None and (asked not in self._answered or self._polls - since < RETRY_POLLS)
 
     def _ask(self, port: PortKey, query: str) -> list[str]:
         self._asked[(port, query)] = self._polls
@@ -212,6 +217,7 @@ class HccnTool:
             self._unsupported[(port, query)] = self._polls
         else:
             self._held[(port, query)] = Held(output, self._clock.monotonic())
+            self._answered.add((port, query))
         return []
 
     def _fresh(self, port: PortKey, query: str) -> str:
@@ -232,8 +238,12 @@ class HccnTool:
             packets=packets,
             speed_bits_per_second=outputs.parse_speed(self._fresh(port, "speed")),
             fec=outputs.parse_fec(self._fresh(port, "fec")),
-            optics=outputs.parse_optical(self._fresh(port, "optical")),
+            optics=parse_optical(self._fresh(port, "optical")),
         )
+
+
+def _state_of(up: bool | None) -> LinkState:
+    return LinkState.UNKNOWN if up is None else LinkState.UP if up else LinkState.DOWN
 
 
 def _link(port: PortKey, state: LinkState, history: outputs.LinkHistory | None) -> Link:
