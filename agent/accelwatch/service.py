@@ -14,6 +14,7 @@ from accelwatch import __version__, config, log, report
 from accelwatch.clock import Clock, SystemClock
 from accelwatch.config import Config, ConfigError
 from accelwatch.detectors.device_lost import lost_devices
+from accelwatch.journal.changes import Changes
 from accelwatch.journal.writer import Writer
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.exposition import Page
@@ -47,7 +48,8 @@ class Agent:
         self._reload_time = self._clock.time()
         self._reload_ok = True
         self._writer = Writer(Path(self.config.state_dir), self._journal_news)
-        self._node = Node(self._clock, *self._writer.open())
+        kept = self._writer.open()
+        self._node = Node(self._clock, kept.devices, kept.counters, kept.links_seen_up)
         self._lost_since: dict[tuple[str, str], float] = {}
         self._metrics = AgentMetrics()
         self._renderer = Renderer(self._metrics)
@@ -97,7 +99,7 @@ class Agent:
         notifier.send("STOPPING=1")
         self._scheduler.close()
         self.server.close()
-        self._writer.put(*self._node.take_changes())
+        self._writer.put(self._changes())
         self._writer.close()
         log.get().info("stopped")
         return 0
@@ -169,11 +171,15 @@ class Agent:
             self._node.silence(source)
         else:
             self._node.update(source, snapshot)
-        self._writer.put(*self._node.take_changes())
+        self._writer.put(self._changes())
         if source == "npu_smi" and not self._had_ascend and self._node.ascend_devices():
             self._had_ascend = True
             self._scheduler.poll_now("hccn_tool")  # it had nobody to ask about until now
         self._publish()
+
+    def _changes(self) -> Changes:
+        devices, counters, links = self._node.take_changes()
+        return Changes(devices=devices, counters=counters, links=links)
 
     def _publish(self) -> None:
         with self._render_lock:

@@ -1,14 +1,11 @@
 """Labels, counters and what survives a restart."""
 
-import sqlite3
 from pathlib import Path
 
-import pytest
-
+from accelwatch.journal.changes import Changes
 from accelwatch.journal.counters import Counters
 from accelwatch.journal.inventory import Inventory
-from accelwatch.journal.store import CounterRow, JournalError, Store
-from accelwatch.journal.writer import Writer
+from accelwatch.journal.store import Store
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor
 
 
@@ -63,36 +60,36 @@ def test_counters_go_on_after_a_restart(tmp_path: Path) -> None:
     for raw in (1, 4):
         counters.follow("gpu", "ecc", "hbm", raw)
     store = Store(tmp_path)
-    store.write([], counters.take_changes(), [])
+    store.write(Changes(counters=counters.take_changes()))
     store.close()
-    again = Counters(Store(tmp_path).counters())
+    again = Counters(Store(tmp_path).load().counters)
     assert again.of("gpu", "ecc")["hbm"] == 3
     again.follow("gpu", "ecc", "hbm", 6)
     assert again.of("gpu", "ecc")["hbm"] == 5
 
 
-def test_a_newer_journal_is_refused_with_a_message(tmp_path: Path) -> None:
-    """A downgrade does not destroy what it cannot read."""
-    Store(tmp_path).close()
-    with sqlite3.connect(tmp_path / "journal.db") as db:
-        db.execute("PRAGMA user_version=99")
-    with pytest.raises(JournalError, match="newer accelwatch"):
-        Store(tmp_path)
+def test_a_device_that_an_operator_gave_up_is_forgotten_unless_it_is_up(tmp_path: Path) -> None:
+    """Its label is free again, and the journal has it no more; one that is up is not gone."""
+    inventory = Inventory()
+    for number in range(2):
+        inventory.learn(gpu(f"0000:0{number}:00.0", number), True, 1.0)
+    keys = [row.identity.key for row in inventory.rows()]
+    store = Store(tmp_path)
+    store.write(Changes(devices=inventory.take_changes()))
+    inventory.missing(keys[0])
+    assert (inventory.forget(keys[0]), inventory.forget(keys[1]), inventory.forget(keys[0])) == (True, False, False)
+    store.write(Changes(devices=inventory.take_changes(), forget=inventory.take_forgotten()))
+    assert [row.label for row in store.load().devices] == ["1"]
+    assert inventory.learn(gpu("0000:09:00.0", 0), True, 3.0).label == "0"
+    assert inventory.take_forgotten() == []
 
 
-def test_a_disk_that_fails_leaves_the_agent_in_memory_and_is_written_when_it_returns(tmp_path: Path) -> None:
-    """Nothing that was held is lost."""
-    said: list[str | None] = []
-    blocked = tmp_path / "state"
-    blocked.write_text("a file where the directory should be")
-    writer = Writer(blocked, said.append)
-    assert writer.open() == ([], [], [])
-    assert writer.degraded
-    writer.put([], [CounterRow("gpu", "ecc", "hbm", 3.0, 4.0)], [("gpu", "roce0")])
-    writer._flush()
-    blocked.unlink()
-    writer._flush()
-    assert (writer.degraded, len(said), said[-1]) == (False, 2, None)
-    store = Store(blocked)
-    assert store.counters() == [CounterRow("gpu", "ecc", "hbm", 3.0, 4.0)]
-    assert store.links_seen_up() == [("gpu", "roce0")]
+def test_a_device_that_comes_back_after_it_was_forgotten_is_kept(tmp_path: Path) -> None:
+    """Forgotten and learned again within one commit."""
+    inventory = Inventory()
+    key = inventory.learn(gpu("0000:01:00.0", 0), False, 1.0).identity.key
+    inventory.forget(key)
+    inventory.learn(gpu("0000:01:00.0", 0), True, 2.0)
+    store = Store(tmp_path)
+    store.write(Changes(devices=inventory.take_changes(), forget=inventory.take_forgotten()))
+    assert [(row.label, row.first_seen) for row in store.load().devices] == [("0", 2.0)]

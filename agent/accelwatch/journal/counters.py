@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from accelwatch.journal.store import CounterRow
+from accelwatch.journal.rows import CounterRow
 
 _NONE: Mapping[str, float] = {}
 

@@ -6,21 +6,33 @@ from collections.abc import Iterable
 
 import msgspec
 
-from accelwatch.journal.store import DeviceRow
+from accelwatch.journal.rows import DeviceRow
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor
+
+_VENDORS = frozenset(vendor.value for vendor in Vendor)
 
 
 class Inventory:
-    """Learns devices and keeps their labels; only grows."""
+    """Learns devices and keeps their labels; only grows, unless an operator says that a device is gone for good."""
 
     def __init__(self, rows: Iterable[DeviceRow] = ()) -> None:
         self._rows = {row.identity.key: row for row in rows}
         self._labels = {(key.vendor, row.label): key for key, row in self._rows.items()}
         self._dirty: set[DeviceKey] = set()
+        self._forgotten: list[DeviceKey] = []
+        self.version = 0  # rises with every change
 
     def rows(self) -> list[DeviceRow]:
         """Every known device, in the order of vendor and label."""
         return sorted(self._rows.values(), key=lambda row: (row.identity.key.vendor, _natural(row.label)))
+
+    def keys(self, vendor: Vendor) -> list[DeviceKey]:
+        """Every known device of a vendor."""
+        return [key for key in self._rows if key.vendor is vendor]
+
+    def key_of(self, vendor: str, label: str) -> DeviceKey | None:
+        """The device that has a label."""
+        return self._labels.get((Vendor(vendor), label)) if vendor in _VENDORS else None
 
     def get(self, key: DeviceKey) -> DeviceRow | None:
         """The device, if it was ever seen."""
@@ -49,6 +61,27 @@ class Inventory:
         if row is not None and row.up:
             self._put(msgspec.structs.replace(row, up=False))
 
+    def forget(self, key: DeviceKey) -> bool:
+        """Takes out a device that is gone for good; false for one that is up, or not known.
+
+        Its counters stay: they belong to the UUID or serial, which may come back in another slot.
+        """
+        row = self._rows.get(key)
+        if row is None or row.up:
+            return False
+        del self._rows[key]
+        if self._labels.get((key.vendor, row.label)) == key:
+            del self._labels[(key.vendor, row.label)]
+        self._dirty.discard(key)
+        self._forgotten.append(key)
+        self.version += 1
+        return True
+
+    def take_forgotten(self) -> list[DeviceKey]:
+        """Devices forgotten since the last call, for the journal; to be taken together with `take_changes`."""
+        keys, self._forgotten = self._forgotten, []
+        return keys
+
     def take_changes(self) -> list[DeviceRow]:
         """Rows that changed since the last call, for the journal."""
         rows = [self._rows[key] for key in self._dirty]
@@ -68,6 +101,7 @@ class Inventory:
         self._rows[key] = row
         self._labels[(key.vendor, row.label)] = key
         self._dirty.add(key)
+        self.version += 1
 
     def _label(self, identity: Identity) -> str:
         if identity.parent is not None:
