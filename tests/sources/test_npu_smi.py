@@ -10,7 +10,7 @@ from accelwatch.sources import npu_smi_queries as queries
 from accelwatch.sources.base import SourceError
 from accelwatch.sources.commands import Output
 from accelwatch.sources.npu_smi import NpuSmi
-from support import FakeClock, SimulatedTools, corpus, node_of
+from support import FakeClock, SimulatedTools, node_of
 
 
 def source(tools: SimulatedTools, clock: FakeClock | None = None) -> NpuSmi:
@@ -148,34 +148,6 @@ def test_hccs_lanes_tell_the_state_of_each_link() -> None:
     assert [link.lanes_lost for link in links] == [0, 4, 1]
     assert links[1].errors == {"error": 7}
     assert links[0].healthy is False
-
-
-def test_captured_queries_give_the_values_in_them() -> None:
-    """Each captured answer is read to what stands in it."""
-
-    def block(name: str) -> queries.Block:
-        return queries.blocks(corpus("ascend", "npu-smi", f"{name}.txt"))[0]
-
-    assert [c.logic_id for c in queries.parse_map(corpus("ascend", "npu-smi", "m_910A_8card.txt"))] == list(range(8))
-    assert queries.parse_list(corpus("ascend", "npu-smi", "l_950.txt"))[0]["Serial Number"] == "IT23HMDA0502FAA"
-    for name in ("health_950", "health_ok_910A"):
-        assert queries.parse_health(block(name)) == queries.HealthAnswer(Level.OK, (), ())
-    ecc = queries.parse_ecc(block("ecc_910"))
-    assert ecc is not None
-    assert [(c.memory, c.count) for c in ecc[0]] == [("ddr", 0)] * 4 + [("hbm", 0)] * 4
-    assert queries.number(block("common_950"), "NPU Real-time Power(W)") == 298.6
-    assert queries.number(block("memory_950"), "HBM Temperature(C)") == 63
-    assert queries.number(block("temp_950"), "Temperature(C)") == 53
-    assert queries.number(block("power_950"), "NPU Real-time Power(W)") == 296.5
-    assert queries.number(block("usages_910A"), "HBM Capacity(MB)") == 31129
-    assert queries.number(block("sensors_950"), "SFP Temperature(C)") is None
-    assert queries.text(block("board_card_910A"), "PCIe Bus Info") == "0000:61:00.0"
-    processes = queries.parse_processes(corpus("ascend", "npu-smi", "proc_mem_950.txt"))
-    assert processes is not None
-    assert (processes[0].pid, processes[0].name) == (395864, "power_test")
-    links = queries.parse_hccs(block("hccs_excerpt"), DeviceKey(Vendor.ASCEND, "npu0/chip0"))
-    assert [link.state for link in links] == [LinkState.UP] * 3
-    assert links[0].packets == 1993002168 + 2091328898
 
 
 def test_a_cut_table_makes_no_device_missing() -> None:
