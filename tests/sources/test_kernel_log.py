@@ -12,7 +12,7 @@ import pytest
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.commands import ToolRunner
-from accelwatch.sources.kernel_log import KernelLog
+from accelwatch.sources.kernel_log import KernelLog, boot_id_path, cursor_of, read_boot_id
 from accelwatch.sources.privileged import LocalReads
 from support import FakeClock
 
@@ -281,6 +281,104 @@ def test_closing_ends_the_thread_and_gives_back_its_descriptors(tmp_path: Path, 
     log.close()
     assert time.monotonic() - started < 1
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def flags(follow: Follow) -> list[tuple[bool, list[str]]]:
+    return [(batch.backlog, [record.text for record in batch.records]) for batch in follow.batches]
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_what_was_in_the_log_before_is_its_backlog_and_is_never_mixed_with_news(
+    tmp_path: Path, follow: Follow, fifo: bool
+) -> None:
+    """Old records of a first start are historical, new ones are not: each batch is of one kind."""
+    path = tmp_path / "kmsg"
+    keep = None
+    if fifo:
+        os.mkfifo(path)
+        keep = os.open(path, os.O_RDWR)
+    path.write_text(lines(*range(600)))
+    follow(path)
+    soon(lambda: len(follow.texts) == 600)
+    time.sleep(0.05)  # a FIFO tells by its silence that its backlog is over
+    append(path, lines(600))
+    soon(lambda: len(follow.texts) == 601)
+    old = [texts for backlog, texts in flags(follow) if backlog]
+    assert [text for texts in old for text in texts] == [f"line {n}" for n in range(600)]
+    assert flags(follow)[-1] == (False, ["line 600"])
+    assert follow.batches[-1].last_sequence == 600
+    if keep is not None:
+        os.close(keep)
+
+
+def test_what_is_written_while_the_backlog_is_read_is_news(tmp_path: Path, follow: Follow) -> None:
+    """A file's backlog ends where the file ended when it was opened, however fast it grows."""
+    path = tmp_path / "kmsg"
+    path.write_text(lines(1, 2))
+
+    def deliver(batch: KernelRecords) -> None:
+        if not follow.batches:
+            append(path, lines(3))
+        follow.batches.append(batch)
+
+    follow(path, deliver=deliver)
+    follow.until("line 1", "line 2", "line 3")
+    assert [backlog for backlog, texts in flags(follow) if "line 3" in texts] == [False]
+
+
+def test_a_successor_of_the_file_has_no_backlog(tmp_path: Path, follow: Follow) -> None:
+    """What stands in it was written while we were here."""
+    path = tmp_path / "kmsg"
+    path.write_text(lines(1))
+    follow(path)
+    follow.until("line 1")
+    path.rename(tmp_path / "kmsg.1")
+    path.write_text(lines(2))
+    follow.until("line 1", "line 2")
+    assert flags(follow) == [(True, ["line 1"]), (False, ["line 2"])]
+
+
+def test_an_empty_log_gives_a_cursor_too_and_the_next_start_takes_all_that_came(tmp_path: Path, follow: Follow) -> None:
+    """Else a fault of the time when the agent was down would pass for one from before its first start."""
+    path = tmp_path / "kmsg"
+    path.write_text("")
+    follow(path)
+    soon(lambda: len(follow.batches) == 1)
+    assert flags(follow) == [(True, [])]
+    sequence = follow.batches[0].last_sequence
+    assert sequence is not None
+    follow.logs[0].close()
+    follow.batches.clear()
+    path.write_text(lines(1000))
+    follow(path, cursor_of(f"{BOOT} {sequence}"))
+    follow.until("line 1000")
+    assert (follow.lost, follow.batches[0].backlog) == (0, True)
+
+
+def test_the_cursor_moves_with_users_lines_too(tmp_path: Path, follow: Follow) -> None:
+    """Else, after a restart, those that the ring has overwritten since would count as lost."""
+    path = tmp_path / "kmsg"
+    path.write_text(lines(1) + "12,2,1,-;user\n")
+    follow(path)
+    soon(lambda: bool(follow.batches) and follow.batches[-1].last_sequence == 2)
+    append(path, "12,3,1,-;user\n")
+    soon(lambda: follow.batches[-1].last_sequence == 3)
+    assert follow.texts == ["line 1"]
+
+
+def test_a_cursor_that_is_none_is_no_cursor() -> None:
+    """It is read from a file that others can write."""
+    assert cursor_of(f"{BOOT} 17") == (BOOT, 17)
+    assert [cursor_of(text) for text in (None, "", "boot", "boot x", "17")] == [None] * 5
+
+
+def test_a_simulated_node_has_a_boot_of_its_own(tmp_path: Path) -> None:
+    """So that it can be rebooted; a /proc without one leaves the host's."""
+    assert read_boot_id(boot_id_path(tmp_path)) == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    own = tmp_path / "sys/kernel/random/boot_id"
+    own.parent.mkdir(parents=True)
+    own.write_text("of-the-node\n")
+    assert read_boot_id(boot_id_path(tmp_path)) == "of-the-node"
 
 
 class AtTheEnd(LocalReads):

@@ -23,13 +23,17 @@ CHUNK_BYTES = 1 << 16
 # A regular file cannot be waited for.
 FILE_POLL_SECONDS = 0.2
 REOPEN_SECONDS, REOPEN_LIMIT_SECONDS = 1.0, 30.0
-UNKNOWN_BOOT = "unknown"
+BOOT_ID, UNKNOWN_BOOT = "sys/kernel/random/boot_id", "unknown"
+# Stands in a cursor for a log that was read to its end and had no record yet.
+NO_SEQUENCE = -1
 
 
 class KernelLog:
     """`deliver` gets every new record of the kernel facility, in order, from the follower's thread.
 
     `cursor` is (boot id, sequence) of the last record that was dealt with; older ones of that boot are passed over.
+    Records that are in the log when it is opened first come marked as its backlog, in batches of their own; a log
+    without any is told by one empty batch, so that its cursor is known too.
     """
 
     name = "kernel_log"
@@ -42,15 +46,16 @@ class KernelLog:
         deliver: Callable[[KernelRecords], None],
         clock: Clock,
         cursor: tuple[str, int] | None = None,
-        boot_id_path: Path = Path("/proc/sys/kernel/random/boot_id"),
+        boot_id_path: Path = Path("/proc", BOOT_ID),
     ) -> None:
         self._path = path
         self._reads = reads
         self._deliver = deliver
         self._clock = clock
-        self._boot_id = _boot_id(boot_id_path)
+        self._boot_id = read_boot_id(boot_id_path)
         same_boot = cursor is not None and cursor[0] == self._boot_id != UNKNOWN_BOOT
-        self._last = cursor[1] if cursor is not None and same_boot else None
+        self._last = cursor[1] if cursor is not None and same_boot and cursor[1] != NO_SEQUENCE else None
+        self._backlog = True
         self._replaced_file = False
         self._problem: str | None = f"{path}: not opened yet"
         self._malformed = 0
@@ -158,6 +163,7 @@ class KernelLog:
                 self._hand_over(batch)
                 batch = []
             if data is None:
+                self._backlog_ends()
                 poller.poll()
 
     def _follow_fifo(self, descriptor: int, wake: int) -> None:
@@ -167,6 +173,7 @@ class KernelLog:
             data = self._read(descriptor, CHUNK_BYTES)
             self._hand_over(splitter.flush() if data is None else splitter.feed(data))
             if data is None:
+                self._backlog_ends()
                 poller.poll()
 
     def _follow_file(self, descriptor: int, wake: int) -> None:
@@ -174,12 +181,17 @@ class KernelLog:
         splitter = RecordSplitter()
         poller = _poller(wake)
         replaced = False
+        end = os.fstat(descriptor).st_size
         while not self._stopping.is_set():
-            data = self._read(descriptor, CHUNK_BYTES, ends=True)
+            left = end - os.lseek(descriptor, 0, os.SEEK_CUR) if self._backlog else CHUNK_BYTES
+            data = self._read(descriptor, min(max(left, 0), CHUNK_BYTES), ends=True)
             if data:
                 self._hand_over(splitter.feed(data))
                 continue
             self._hand_over(splitter.flush())
+            if self._backlog:
+                self._backlog_ends()
+                continue
             if replaced:
                 self._replaced_file = True
                 return
@@ -210,9 +222,18 @@ class KernelLog:
             return False
         return not os.path.samestat(named, ours)
 
+    def _backlog_ends(self) -> None:
+        """All that was in the log at first has been read."""
+        if not self._backlog:
+            return
+        if self._last is None:
+            self._give([], 0)
+        self._backlog = False
+
     def _hand_over(self, raw: list[bytes]) -> None:
         records: list[KernelRecord] = []
         lost = 0
+        before = self._last
         for data in raw:
             parsed = parse_record(data)
             if parsed is None:
@@ -230,15 +251,48 @@ class KernelLog:
             self._last = sequence
             if record is not None:
                 records.append(record)
-        if records or lost:
-            batch = KernelRecords(boot_id=self._boot_id, records=tuple(records), lost=lost)
-            try:
-                self._deliver(batch)
-            except Exception as error:  # noqa: BLE001 - a loop edge: the reader's flaw must not end the log
-                self._flaw = (
-                    f"{self._path}: {len(records)} records could not be dealt with: {type(error).__name__}: {error}; "
-                    "a flaw in accelwatch, please report it"
-                )
+        if self._last != before:
+            self._give(records, lost)
+
+    def _give(self, records: list[KernelRecord], lost: int) -> None:
+        """Records of other facilities bring an empty batch: the cursor has moved."""
+        batch = KernelRecords(
+            boot_id=self._boot_id,
+            records=tuple(records),
+            lost=lost,
+            backlog=self._backlog,
+            last_sequence=NO_SEQUENCE if self._last is None else self._last,
+        )
+        try:
+            self._deliver(batch)
+        except Exception as error:  # noqa: BLE001 - a loop edge: the reader's flaw must not end the log
+            self._flaw = (
+                f"{self._path}: {len(records)} records could not be dealt with: {type(error).__name__}: {error}; "
+                "a flaw in accelwatch, please report it"
+            )
+
+
+def boot_id_path(proc: Path) -> Path:
+    """Where the boot's id is told: below `proc`, so that a simulated node boots on its own, else by this host."""
+    own = proc / BOOT_ID
+    return own if own.exists() else Path("/proc") / BOOT_ID
+
+
+def read_boot_id(path: Path) -> str:
+    """The boot's id, or `UNKNOWN_BOOT`."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return UNKNOWN_BOOT
+
+
+def cursor_of(text: str | None) -> tuple[str, int] | None:
+    """Boot id and sequence out of `<boot id> <sequence>`; `None` for nothing, and for anything else."""
+    boot, _, sequence = (text or "").partition(" ")
+    try:
+        return (boot, int(sequence)) if boot else None
+    except ValueError:
+        return None
 
 
 def _poller(*descriptors: int) -> select.poll:
@@ -246,10 +300,3 @@ def _poller(*descriptors: int) -> select.poll:
     for descriptor in descriptors:
         poller.register(descriptor, select.POLLIN)
     return poller
-
-
-def _boot_id(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return UNKNOWN_BOOT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,13 +16,14 @@ from accelwatch.sources.privileged import HccnRunner, PrivilegedReads
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """What sources are given: clock, tools, privileged reads, and the two ends they are tied to."""
+    """What sources are given: clock, tools, privileged reads, the two ends they are tied to, and where they stood."""
 
     clock: Clock
     runner: Runner
     reads: PrivilegedReads
     ascend_devices: Callable[[], Sequence[AscendDevice]]
     kernel_records: Callable[[KernelRecords], None]
+    cursors: Mapping[str, str] = {}  # source: where it stood, as `KernelRecords` and `Snapshot.cursor` told
 
 
 Build = Callable[[Sources, Surroundings], Source]
@@ -66,13 +67,15 @@ def _hccn_tool(config: Sources, around: Surroundings) -> Source:
 
 
 def _kernel_log(config: Sources, around: Surroundings) -> Source:
-    from accelwatch.sources.kernel_log import KernelLog
+    from accelwatch.sources.kernel_log import KernelLog, boot_id_path, cursor_of
 
     return KernelLog(
         path=Path(config.kernel_log.path),
         reads=around.reads,
         deliver=around.kernel_records,
         clock=around.clock,
+        cursor=cursor_of(around.cursors.get("kernel_log")),
+        boot_id_path=boot_id_path(Path(config.processes.proc)),
     )
 
 
