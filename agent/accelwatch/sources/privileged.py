@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from accelwatch.runs.identity import VARIABLES
 from accelwatch.sources.commands import Output, Runner
+from accelwatch.sources.proc_connector import open_connector
 
-# The only variables of a training process that are ever read: which run, rank and devices it has.
-ENVIRONMENT_ALLOWED = frozenset((
-    "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID", "SLURM_NTASKS",
-    "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
-    "TORCHELASTIC_RESTART_COUNT",
-    "RANK_ID", "RANK_SIZE", "DEVICE_ID", "ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "HCCL_EXEC_TIMEOUT",
-    "HCCL_CONNECT_TIMEOUT", "MINDX_TASK_ID", "VC_TASK_INDEX", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-))  # fmt: skip
+# The only variables of a training process that ever leave this side: which run, rank and devices it has.
+ENVIRONMENT_ALLOWED = VARIABLES
 
 
 class PrivilegedReads(Protocol):
@@ -32,6 +29,10 @@ class PrivilegedReads(Protocol):
 
     def environment(self, proc: Path, pid: int) -> dict[str, str]:
         """The allow-listed variables of the process, no other. Raises `OSError`."""
+        ...
+
+    def open_process_events(self) -> socket.socket:
+        """A socket on which the kernel tells of each exit (`sources.proc_connector`). Raises `OSError`."""
         ...
 
     def hccn_tool(self, argv: Sequence[str], timeout: float) -> Output:
@@ -70,6 +71,10 @@ class LocalReads:
             for name, equals, value in pairs
             if equals and name.decode(errors="replace") in ENVIRONMENT_ALLOWED
         }
+
+    def open_process_events(self) -> socket.socket:
+        """See the protocol."""
+        return open_connector()
 
     def hccn_tool(self, argv: Sequence[str], timeout: float) -> Output:
         """See the protocol."""

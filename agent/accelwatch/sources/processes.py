@@ -10,10 +10,13 @@ import msgspec
 import psutil
 
 from accelwatch.clock import Clock
-from accelwatch.readings.process import HostProcess
+from accelwatch.readings.process import HostProcess, RunIdentity
 from accelwatch.readings.snapshot import Snapshot
+from accelwatch.runs.identity import identify
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.privileged import PrivilegedReads
+from accelwatch.sources.proc_files import Stat, container_of, launcher_of, read_stat
+from accelwatch.sources.process_events import Deliver, ProcessEvents
 
 # A node that was removed while it was held (driver reloaded, device gone) is still held.
 _DEVICE_NODE = re.compile(r"/dev/(nvidia\d+|davinci\d+)(?: \(deleted\))?$")
@@ -34,17 +37,39 @@ class Looked(msgspec.Struct):
     readable: bool
 
 
+class Found(msgspec.Struct, frozen=True):
+    """What does not change while a process lives: read once, when it is first seen to hold a device."""
+
+    instance: int
+    run: RunIdentity | None
+    readable: bool
+    container: str | None
+
+
 class Processes:
-    """See the module."""
+    """See the module. With `exits` it also follows how those processes end, once it is started."""
 
     name = "processes"
 
-    def __init__(self, *, proc: Path, reads: PrivilegedReads, clock: Clock) -> None:
+    def __init__(self, *, proc: Path, reads: PrivilegedReads, clock: Clock, exits: Deliver | None = None) -> None:
         self._proc = proc
         self._reads = reads
         self._clock = clock
         self._others: dict[int, Looked] = {}
         self._told_unreadable = 0
+        self._found: dict[int, Found] = {}
+        self._told_environment = False
+        self._events = None if exits is None else ProcessEvents(proc=proc, reads=reads, clock=clock, deliver=exits)
+
+    @property
+    def exits_followed(self) -> bool:
+        """Whether the ends of processes are told: else how a run ended is not known."""
+        return self._events is not None and self._events.followed
+
+    def start(self) -> None:
+        """Follows exits; see `sources.base.Follower`."""
+        if self._events is not None:
+            self._events.start()
 
     def presence(self) -> Presence:
         """A host without device nodes has no such processes."""
@@ -82,19 +107,37 @@ class Processes:
                 continue
             self._others.pop(pid, None)
             try:
-                holders.append(_describe(pid, devices))
-            except psutil.NoSuchProcess:
+                holders.append(self._describe(pid, devices))
+            except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                 continue
             except (psutil.Error, OSError, ValueError, IndexError) as error:
                 problems.append(f"{self._proc}/{pid}: holds {', '.join(devices)} but cannot be read: {error}")
+        self._found = {pid: found for pid, found in self._found.items() if pid in pids}
+        problems += self._unreadable()
+        if self._events is not None:
+            self._events.watch(_watched(holders))
+            problems += self._events.take_problems()
+        return Snapshot(processes=tuple(holders), problems=tuple(problems))
+
+    def close(self) -> None:
+        """Ends the follower; nothing else is held between polls."""
+        if self._events is not None:
+            self._events.close()
+
+    def _unreadable(self) -> list[str]:
+        problems = []
         unreadable = sum(not looked.readable for looked in self._others.values())
         if unreadable > self._told_unreadable:  # said when it grows, not at every poll
             self._told_unreadable = unreadable
             problems.append(f"{unreadable} processes of other users cannot be looked into: grant CAP_SYS_PTRACE")
-        return Snapshot(processes=tuple(holders), problems=tuple(problems))
-
-    def close(self) -> None:
-        """Nothing is held between polls."""
+        closed = sorted(pid for pid, found in self._found.items() if not found.readable)
+        if closed and not self._told_environment:
+            self._told_environment = True
+            problems.append(
+                f"{self._proc}/{closed[0]}/environ may not be read: runs are told apart by their launcher's process "
+                "group and carry this node's name in place of the scheduler's job id; grant CAP_SYS_PTRACE"
+            )
+        return problems
 
     def _devices(self, pid: int) -> tuple[str, ...]:
         found = {
@@ -102,20 +145,51 @@ class Processes:
         }
         return tuple(sorted(found))
 
+    def _describe(self, pid: int, devices: tuple[str, ...]) -> HostProcess:
+        stat = read_stat(self._proc, pid)
+        found = self._found.get(pid)
+        if found is None or found.instance != stat.instance:
+            found = self._learn(pid, stat)
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times = process.cpu_times()
+            return HostProcess(
+                pid=pid,
+                name=process.name(),
+                started=process.create_time(),
+                state=str(process.status()),
+                cpu_seconds=times.user + times.system + times.children_user + times.children_system,
+                devices=devices,
+                instance=stat.instance,
+                parent=stat.parent,
+                group=stat.group,
+                session=stat.session,
+                launcher=launcher_of(self._proc, stat),
+                container=found.container,
+                run=found.run,
+                environment_readable=found.readable,
+                **_traffic(process),
+            )
 
-def _describe(pid: int, devices: tuple[str, ...]) -> HostProcess:
-    process = psutil.Process(pid)
-    with process.oneshot():
-        times = process.cpu_times()
-        return HostProcess(
-            pid=pid,
-            name=process.name(),
-            started=process.create_time(),
-            state=str(process.status()),
-            cpu_seconds=times.user + times.system + times.children_user + times.children_system,
-            devices=devices,
-            **_traffic(process),
-        )
+    def _learn(self, pid: int, stat: Stat) -> Found:
+        """The environment is parsed at once: only the identity stays in memory."""
+        run, readable, lasting = None, True, True
+        try:
+            run = identify(self._reads.environment(self._proc, pid))
+        except PermissionError:
+            readable = False
+        except OSError:
+            lasting = False  # it is just ending, or the kernel could not: asked again at the next poll
+        found = Found(stat.instance, run, readable, container_of(self._proc, pid))
+        if lasting:
+            self._found[pid] = found
+        return found
+
+
+def _watched(holders: list[HostProcess]) -> dict[int, float]:
+    """The holders, and their launchers: of a launcher only that it is older than what it launched matters."""
+    launchers = {process.launcher.pid: 0.0 for process in holders if process.launcher is not None}
+    return launchers | {process.pid: process.started for process in holders}
 
 
 def _traffic(process: psutil.Process) -> dict[str, int]:

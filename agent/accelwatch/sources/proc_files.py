@@ -1,0 +1,74 @@
+"""What /proc tells of one process: its stat line (proc(5)), its launcher and its container."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from accelwatch.readings.process import Launcher
+
+# Who starts anything at all, so that what it started is its own launcher: shells, init, and the daemons of schedulers
+# and containers. Compared with the first 15 characters that the kernel keeps of a name.
+_NO_LAUNCHERS = frozenset((
+    "bash", "sh", "dash", "zsh", "ksh", "fish", "tcsh", "csh", "tmux", "tmux: server", "screen", "systemd", "init",
+    "sshd", "sshd-session", "sudo", "su", "login", "cron", "containerd-shim", "containerd-shim-", "conmon", "dockerd",
+    "docker-init", "tini", "dumb-init", "pause", "slurmstepd", "slurmd", "kubelet", "supervisord", "nohup", "timeout",
+))  # fmt: skip
+_NAME_LENGTH = 15
+# docker-<id>.scope, cri-containerd-<id>.scope, .../docker/<id>, .../kubepods/.../<id>: always 64 hex digits.
+_CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+_CGROUP_BYTES = 16384
+
+
+class Stat(msgspec.Struct, frozen=True):
+    """The fields of /proc/<pid>/stat that say who a process is. `instance`: its start, in clock ticks since boot."""
+
+    pid: int
+    name: str
+    state: str
+    parent: int
+    group: int
+    session: int
+    instance: int
+
+
+def read_stat(proc: Path, pid: int) -> Stat:
+    """Raises `OSError` where there is no such process, `ValueError` for a line that is cut. A name may hold `)`."""
+    text = (proc / str(pid) / "stat").read_text(errors="replace")
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    if len(fields) < 20:
+        raise ValueError(f"stat line is cut: {text[:80]!r}")
+    return Stat(pid, name, fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def launcher_of(proc: Path, process: Stat) -> Launcher:
+    """The parent, unless that starts anything at all; its process group, and when the group's leader began."""
+    chosen = process
+    if process.parent > 1:
+        try:
+            parent = read_stat(proc, process.parent)
+        except (OSError, ValueError):
+            parent = process  # it has just ended
+        if parent.name[:_NAME_LENGTH] not in _NO_LAUNCHERS:
+            chosen = parent
+    instance = chosen.instance
+    if chosen.group not in (0, chosen.pid):
+        try:
+            instance = read_stat(proc, chosen.group).instance
+        except (OSError, ValueError):
+            instance = chosen.instance  # the leader has ended, its group goes on
+    return Launcher(pid=chosen.pid, name=chosen.name, group=chosen.group or chosen.pid, instance=instance)
+
+
+def container_of(proc: Path, pid: int) -> str | None:
+    """The id of its container, from the path of its control group; `None` on the host, or where it cannot be read."""
+    try:
+        with (proc / str(pid) / "cgroup").open("rb") as file:
+            text = file.read(_CGROUP_BYTES).decode(errors="replace")
+    except OSError:
+        return None
+    found = _CONTAINER.findall(text)
+    return found[-1] if found else None  # the innermost
