@@ -27,6 +27,12 @@ class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
     action: int | None = None  # the recovery action that the line itself gives (Xid 154)
     severity: Severity | None = None  # what the line itself says; `None`: the taxonomy decides
     waited_seconds: float | None = None  # the time-out that a symptom prints: the wait began so long before
+    uuid: str | None = None  # of the GPU, where the driver named it before
+    serial: str | None = None
+    culprit: str | None = None  # whom the line itself names: the server and rank of a lost peer (HCCL)
+    enqueued: int | None = None  # numbers of the last collective enqueued and completed (NCCL): the lowest is suspect
+    completed: int | None = None
+    cleared: bool = False  # the line says that the condition has ended
     wall: float | None = None  # the line's own time, in seconds since the epoch, where it has a date
     file: str | None = None
     text: str  # the message without prefixes

@@ -1,0 +1,86 @@
+"""Dates of log lines. A date without a zone is in local time, as dmesg -T, syslog and plog write it."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from functools import lru_cache
+
+MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_MONTHS = {name: number for number, name in enumerate(MONTH.split("|"), 1)}
+# Log hosts run ahead a little: a date this far in the future is still of this year.
+FUTURE_SECONDS = 86400.0
+
+# Each has the groups that the function of its name takes.
+CTIME = (
+    rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s+({MONTH})\s+(\d{{1,2}})\s+(\d\d):(\d\d):(\d\d)(?:[.,]\d+)?"
+    r"\s+(?:[A-Z]{3,4}\s+)?(\d{4})"
+)
+ISO = (
+    r"(\d{4})[-/](\d\d)[-/](\d\d)[T -](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:\.\d{3})?"
+    r"(?: ?(Z|UTC|[+-]\d\d:?\d\d)(?![\w-]))?"
+)
+SYSLOG = rf"({MONTH})\s+(\d{{1,2}})\s+(?:(\d{{4}})\s+)?(\d\d):(\d\d):(\d\d)(?:[.,](\d{{1,9}}))?"
+
+
+def iso(match: re.Match[str], first: int) -> float | None:
+    """Seconds since the epoch; `None` for a date that does not exist."""
+    year, month, day, hour, minute, second, fraction, zone = (match[first + number] for number in range(8))
+    parts = (int(year), int(month), int(day), int(hour), int(minute), int(second))
+    return _seconds(parts, fraction, zone)
+
+
+def ctime(match: re.Match[str], first: int) -> float | None:
+    """The same for `Thu Apr  4 18:03:56 2024`."""
+    month, day, hour, minute, second, year = (match[first + number] for number in range(6))
+    return _seconds((int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second)), None, None)
+
+
+def syslog(match: re.Match[str], first: int, now: float) -> float | None:
+    """The same for `Sep 19 16:18:02`."""
+    month, day, year, hour, minute, second, fraction = (match[first + number] for number in range(7))
+    if year is not None:
+        return _seconds((int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second)), fraction, None)
+    return without_year(_MONTHS[month], int(day), (int(hour), int(minute), int(second)), fraction, now)
+
+
+def minute(match: re.Match[str], first: int, now: float) -> float | None:
+    """The same for `[Sep19 16:18]`."""
+    month, day, hour, minutes = (match[first + number] for number in range(4))
+    return without_year(_MONTHS[month], int(day), (int(hour), int(minutes), 0), None, now)
+
+
+def without_year(month: int, day: int, clock: tuple[int, int, int], fraction: str | None, now: float) -> float | None:
+    """The newest such date that is not in the future; 29 February can be up to eight years back."""
+    newest = time.localtime(now + FUTURE_SECONDS).tm_year
+    for year in range(newest, newest - 9, -1):
+        wall = _seconds((year, month, day, *clock), fraction, None)
+        if wall is not None and wall <= now + FUTURE_SECONDS:
+            return wall
+    return None
+
+
+def _seconds(parts: tuple[int, int, int, int, int, int], fraction: str | None, zone: str | None) -> float | None:
+    whole = _whole(parts, zone)
+    return whole if whole is None or fraction is None else whole + float(f"0.{fraction}")
+
+
+@lru_cache(maxsize=256)
+def _whole(parts: tuple[int, int, int, int, int, int], zone: str | None) -> float | None:
+    year, month, day, hour, minute, second = parts
+    if not (1970 <= year <= 9000 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
+        return None
+    if hour > 23 or minute > 59 or second > 60:
+        return None
+    if zone is None:
+        try:
+            return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+        except OverflowError:
+            return None
+    utc = float(calendar.timegm((year, month, day, hour, minute, second)))
+    if zone in ("Z", "UTC"):
+        return utc
+    digits = zone[1:].replace(":", "")
+    offset = int(digits[:2]) * 3600 + int(digits[2:]) * 60
+    return utc - offset if zone[0] == "+" else utc + offset

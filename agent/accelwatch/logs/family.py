@@ -1,0 +1,60 @@
+"""What every reader of one family of lines is."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from accelwatch.readings.log_event import LogEvent
+
+
+class Family(Protocol):
+    """Reads the lines of one driver, kernel subsystem or library.
+
+    It is only given lines that hold one of its `needles`, and every line while it is `waiting` for the rest of a record
+    of several lines. It remembers a bounded amount and looks at no clock.
+    """
+
+    @property
+    def needles(self) -> tuple[str, ...]:
+        """Texts of which a line must hold one to be of the family."""
+        ...
+
+    @property
+    def waiting(self) -> bool:
+        """Inside a record: every line is wanted."""
+        ...
+
+    def feed(self, text: str) -> list[LogEvent]:
+        """The events that `text`, a message without prefixes, tells or completes."""
+        ...
+
+    def flush(self) -> list[LogEvent]:
+        """What was held back for lines that will not come any more."""
+        ...
+
+
+class Stateless:
+    """A family whose lines each stand for themselves."""
+
+    waiting = False
+
+    def flush(self) -> list[LogEvent]:
+        """Nothing is held back."""
+        return []
+
+
+# A bus address as kernel and driver print it; the function, where there is one, is no part of a device's key.
+# Fabric Manager and NVML write the domain with eight digits.
+PCI = r"([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})(?:\.[0-7])?"
+
+
+def address(domain: str, bus: str, device: str) -> str:
+    """`0000:3b:00`: lower case, four digits of domain unless it needs more, no function."""
+    return f"{int(domain, 16):04x}:{bus}:{device}".lower()
+
+
+def filter_of(families: tuple[Family, ...]) -> re.Pattern[str]:
+    """Finds any needle of the families, in one pass over a line."""
+    needles = sorted({needle for family in families for needle in family.needles})
+    return re.compile("|".join(re.escape(needle) for needle in needles))
