@@ -98,7 +98,8 @@ def episodes(db: sqlite3.Connection, since: float, problems: list[str]) -> list[
 def runs(db: sqlite3.Connection, since: float, problems: list[str]) -> list[RunRecord]:
     """Those that are open, or ended at wall time `since` or later; by their start."""
     rows = db.execute(
-        "SELECT run_id || ' attempt ' || attempt, record FROM runs WHERE until IS NULL OR until >= ? ORDER BY started",
+        "SELECT run_id || ' attempt ' || attempt, record FROM runs WHERE until IS NULL OR until >= ? "
+        "ORDER BY started, run_id, attempt",
         (since,),
     )
     return _records(rows, RunRecord, problems)
