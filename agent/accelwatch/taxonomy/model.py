@@ -58,6 +58,20 @@ class FaultClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     actions: Mapping[str, Actions]  # by vendor: nvidia, ascend, host
     observable: Mapping[str, tuple[str, ...]]  # by vendor: sources of which any one can see it; (): cannot be seen
 
+    def notify_at(self, severity: Severity) -> Notify:
+        """Whom an episode of that severity reaches: `notify` is meant for the class's own severity.
+
+        What only degrades is never more than a ticket, what informs reaches nobody, and a cause that is ticketed for
+        slowing runs is paged once it ends one (a transfer that failed, a fatal PCIe error).
+        """
+        if self.notify is Notify.NONE or severity is Severity.INFORMATIONAL:
+            return Notify.NONE
+        if severity is Severity.DEGRADING:
+            return Notify.TICKET
+        if self.kind is Kind.CAUSE and self.severity is not Severity.RUN_ENDING:
+            return Notify.PAGE
+        return self.notify
+
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """One native code, or one kind of line without a code."""
@@ -65,13 +79,19 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     family: str  # xid, sxid, ascend, hccl, or the kind of the line itself
     code: str | None
     class_: str
-    name: str
+    name: str  # as the vendor calls it, or what it is where it has no name
+    meaning: str = ""  # in plain words, where the name is not
     severity: Severity | None = None  # `None`: the class's
     action: str | None = None  # in place of the class's, where this code asks for something else
     rank: int | None = None  # in place of the class's
     echo: bool = False  # only says that something else happened: kept, never pages
     application_suspect: bool = False  # on several devices of a run at once it is the job's doing
     ignore: bool = False  # no fault at all: recorded by nobody
+
+    @property
+    def text(self) -> str:
+        """The meaning in plain words, else the name."""
+        return self.meaning or self.name
 
 
 class Meaning(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,3 +101,8 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True):
     code: Code | None
     severity: Severity
     rank: int
+
+    @property
+    def notify(self) -> Notify:
+        """Whom it reaches at this severity."""
+        return self.class_.notify_at(self.severity)
