@@ -63,7 +63,11 @@ class SteadyClock:
         """Steady seconds."""
         return self._clock.monotonic() + self.offset
 
-    def wall(self) -> float:
+    def monotonic(self) -> float:
+        """Of the clock that it stands on."""
+        return self._clock.monotonic()
+
+    def time(self) -> float:
         """Seconds since the epoch (UTC); may step."""
         return self._clock.time()
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from accelwatch.clock import Clock
+from accelwatch.detectors.base import Known
 from accelwatch.journal.counters import Counters
 from accelwatch.journal.inventory import Inventory
 from accelwatch.journal.store import CounterRow, DeviceRow
 from accelwatch.readings.health import DeviceState
-from accelwatch.readings.identity import DeviceKey, Vendor
+from accelwatch.readings.identity import DeviceKey, Identity, Vendor
 from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.readings.memory import ErrorKind
 from accelwatch.readings.process import HostProcess
@@ -73,27 +74,109 @@ class Node:
         self._seen_up_dirty: list[tuple[str, str]] = []
         self._was_up: dict[tuple[str, str], bool] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._known: Mapping[DeviceKey, Known] = {}
+        self._known_version = -1
+        self._ports: frozenset[tuple[DeviceKey | None, str]] = frozenset()
+        self._ports_version = (-1, -1)
 
-    def update(self, source: str, snapshot: Snapshot) -> None:
-        """A source has answered: its view replaces the one before."""
+    def update(self, source: str, snapshot: Snapshot) -> list[DeviceKey]:
+        """A source has answered: its view replaces the one before.
+
+        Gives the devices that it ought to list and does not; a cut list makes none missing.
+        """
         with self._lock:
             now = self._clock.time()
             for device in snapshot.devices:
                 self._inventory.learn(device.identity, device.state is DeviceState.UP, now)
             vendor = LISTED_BY.get(source)
+            absent: list[DeviceKey] = []
             if vendor is not None and snapshot.complete:
                 listed = {device.key for device in snapshot.devices}
-                for row in self._inventory.rows():
-                    key = row.identity.key
-                    if key.vendor is vendor and key not in listed and row.up:
-                        self._inventory.missing(key)
+                absent = [k for k in self._inventory.keys(vendor) if k not in listed]
+                for key in absent:
+                    self._inventory.missing(key)
             self._snapshots[source] = snapshot
             self._count(snapshot)
+        return absent
 
     def silence(self, source: str) -> None:
         """A source has stopped answering: what it measured is not known any more."""
         with self._lock:
             self._snapshots.pop(source, None)
+
+    def snapshot(self, source: str) -> Snapshot | None:
+        """The source's last answer, `None` while it is silent."""
+        with self._lock:
+            return self._snapshots.get(source)
+
+    def known(self) -> Mapping[DeviceKey, Known]:
+        """The inventory as detectors see it."""
+        with self._lock:
+            if self._known_version != self._inventory.version:
+                self._known_version = self._inventory.version
+                self._known = {row.identity.key: _known(row) for row in self._inventory.rows()}
+            return self._known
+
+    def inventory(self) -> list[DeviceRow]:
+        """Every device that this node ever had."""
+        with self._lock:
+            return self._inventory.rows()
+
+    def key_of(self, vendor: str, label: str) -> DeviceKey | None:
+        """The device that has a label."""
+        with self._lock:
+            return self._inventory.key_of(vendor, label)
+
+    def owner(self, identity: Identity) -> str:
+        """Whom counters of a device belong to."""
+        with self._lock:
+            row = self._inventory.get(identity.key)
+            return self._inventory.owner(identity if row is None else row.identity)
+
+    def owner_of(self, key: DeviceKey) -> str:
+        """The same, by its key; a device that is not known has itself."""
+        with self._lock:
+            row = self._inventory.get(key)
+            return key.native if row is None else self._inventory.owner(row.identity)
+
+    def answers(self, key: DeviceKey) -> bool:
+        """Whether its driver answers for the device now: it is in the last answer of a source that is not silent."""
+        with self._lock:
+            for source, vendor in LISTED_BY.items():
+                snapshot = self._snapshots.get(source)
+                if vendor is key.vendor and snapshot is not None:
+                    return any(d.key == key and d.state is DeviceState.UP for d in snapshot.devices)
+        return False
+
+    def count(self, owner: str, counter: str, labels: str, amount: float) -> None:
+        """Adds to a counter of our own."""
+        with self._lock:
+            self._counters.add(owner, counter, labels, amount)
+
+    def counters_of(self, owner: str, counter: str) -> dict[str, float]:
+        """Labels and totals of a counter of our own."""
+        with self._lock:
+            return dict(self._counters.of(owner, counter))
+
+    def links_seen_up(self) -> frozenset[tuple[DeviceKey | None, str]]:
+        """Ports that were up once, by device; those of the host have none."""
+        with self._lock:
+            versions = (self._inventory.version, len(self._seen_up))
+            if self._ports_version != versions:
+                self._ports_version = versions
+                owners = {self._inventory.owner(row.identity): row.identity.key for row in self._inventory.rows()}
+                self._ports = frozenset(
+                    (owners.get(owner), link) for owner, link in self._seen_up if owner == "host" or owner in owners
+                )
+            return self._ports
+
+    def forget(self, keys: Iterable[DeviceKey]) -> list[DeviceRow]:
+        """An operator takes devices out of the inventory; those that are up stay. Gives those that went."""
+        with self._lock:
+            rows = [row for key in keys if (row := self._inventory.get(key)) is not None and not row.up]
+            for row in rows:
+                self._inventory.forget(row.identity.key)
+            return rows
 
     def ascend_devices(self) -> list[AscendDevice]:
         """The NPUs that hccn_tool can be asked about."""
@@ -217,3 +300,19 @@ class Node:
             up = link.state is LinkState.UP
             self._counters.add(owner, "link_drops", label, 1 if self._was_up.get(seen) and not up else 0)
             self._was_up[seen] = up
+
+
+def _known(row: DeviceRow) -> Known:
+    identity = row.identity
+    return Known(
+        key=identity.key,
+        label=row.label,
+        model=identity.model,
+        pci=identity.pci,
+        serial=identity.serial,
+        uuid=identity.uuid,
+        phy_id=identity.phy_id,
+        npu_id=identity.npu_id,
+        parent=identity.parent,
+        up=row.up,
+    )

@@ -13,6 +13,8 @@ from accelwatch.node import LISTED_BY, DeviceView, View
 from accelwatch.readings.health import DeviceState, Level
 from accelwatch.readings.identity import Vendor
 from accelwatch.readings.memory import EccCount, ErrorKind
+from accelwatch.taxonomy.loader import load
+from accelwatch.taxonomy.model import Kind
 from accelwatch.verdict import level_of
 
 SCHEMA = 1
@@ -33,8 +35,11 @@ def document(node: str, view: View, faults: Iterable[Fault], sources: Iterable[S
 
 
 def exit_status(report: dict[str, Any]) -> int:
-    """0 healthy, 1 degraded, 2 a run-ending hardware fault is active, 3 cannot tell (design.md, Commands)."""
-    if any(fault["severity"] == Severity.RUN_ENDING for fault in report["faults"]):
+    """0 healthy, 1 degraded, 2 a run-ending hardware or infrastructure fault is active, 3 cannot tell.
+
+    What the application did itself, a symptom, or an echo never exceeds 1 (design.md, Commands).
+    """
+    if any(_ends_runs(fault) for fault in report["faults"]):
         return RUN_ENDING
     listing = [source for source in report["sources"] if source["source"] in LISTED_BY]
     if not any(source["up"] for source in listing):
@@ -43,7 +48,12 @@ def exit_status(report: dict[str, Any]) -> int:
         return DEGRADED
     if any(not source["up"] for source in report["sources"]):
         return DEGRADED
-    return DEGRADED if any(fault["severity"] == Severity.DEGRADING for fault in report["faults"]) else HEALTHY
+    return DEGRADED if any(fault["severity"] != Severity.INFORMATIONAL for fault in report["faults"]) else HEALTHY
+
+
+def _ends_runs(fault: dict[str, Any]) -> bool:
+    kind = load().classes[fault["class"]].kind
+    return fault["severity"] == Severity.RUN_ENDING and kind is Kind.CAUSE and not fault["echo"]
 
 
 def _device(view: DeviceView) -> dict[str, Any]:

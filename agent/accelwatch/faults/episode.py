@@ -60,6 +60,8 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     settles_at: float | None = None  # until then it may turn out to be the application's doing
     drill: bool = False
     journalled: bool = True  # False: shown before a sick disk took it
+    labels: tuple[str, ...] = ()  # of its series, as `faults.labels` fixes them
+    former_labels: tuple[tuple[str, ...], ...] = ()  # those that an escalation replaced
 
     @property
     def key(self) -> tuple[str, str, str]:

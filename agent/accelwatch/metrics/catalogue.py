@@ -121,6 +121,89 @@ OPTICS_RX_POWER = _device(
 OPTICS_TEMPERATURE = _device(
     "link_optical_temperature_celsius", "gauge", "Temperature of the port's optical module.", "link", "kind"
 )
+EXPOSURE = _device(
+    "device_exposure_seconds_total",
+    "counter",
+    "Time that this agent saw the device answer: powered, of that allocated to a process, of that busy; maintenance "
+    "apart.",
+    "state",
+)
+FAULT_EPISODES = _device(
+    "fault_episodes_total",
+    "counter",
+    "Episodes of faults (60 s per device and class) by class and that class's own severity; device is empty for "
+    "the host's.",
+    "class",
+    "fault_severity",
+)
+FAULT_ACTIVE = _device(
+    "fault_active",
+    "gauge",
+    "1 while the fault is active, 0 for an hour after it was cleared or escalated.",
+    "class",
+    "fault_severity",
+    "code",
+    "incident",
+    "run_id",
+    "notify",
+)
+CLASS_OBSERVABLE = Family(
+    "class_observable",
+    "gauge",
+    "1 while a source answers that can see the class on that vendor's devices; where 0 its rate is unknown, not 0.",
+    ("vendor", "class"),
+)
+DEVICE_ACTIVITY = _device(
+    "device_activity",
+    "gauge",
+    "1 for what the device of a run does: busy, spin (waits at full use), quiet (waits idle).",
+    "state",
+    "run_id",
+    "attempt",
+)
+LAST_PROGRESS = _device(
+    "device_last_progress_timestamp_seconds",
+    "gauge",
+    "When the device of a run was last busy.",
+    "run_id",
+    "attempt",
+)
+RUN = ("run_id", "attempt")
+RUN_INFO = Family(
+    "run_info", "gauge", "A run with processes on this node: 1.", (*RUN, "launcher", "partition", "rank0")
+)
+RUN_DEVICES = Family("run_devices", "gauge", "Devices of this node that the run holds.", RUN)
+RUN_WORLD_SIZE = Family("run_world_size", "gauge", "Ranks of the whole run, by its own environment.", RUN)
+RUN_STALLED = Family(
+    "run_stalled", "gauge", "This node's share of the run: 0 it goes on, 1 it stands still (warned), 2 it hangs.", RUN
+)
+RUN_HANG_THRESHOLD = Family(
+    "run_hang_threshold_seconds", "gauge", "A wait of this run that lasts longer is a hang.", RUN
+)
+RUN_END = Family(
+    "run_end_timestamp_seconds",
+    "gauge",
+    "When the run ended on this node; for 24 hours.",
+    (*RUN, "outcome", "vendor", "model"),
+)
+RUN_CAUSE = Family(
+    "run_cause_timestamp_seconds",
+    "gauge",
+    "When the fault that ended the run struck, or the run's end where the cause is unknown; for 24 hours.",
+    (*RUN, "class", "vendor", "model", "device"),
+)
+RUN_LOST = Family(
+    "run_lost_device_seconds",
+    "gauge",
+    "Device-seconds of this node between the run's last progress and its end; for 24 hours.",
+    RUN,
+)
+RUNS_ENDED = Family(
+    "runs_ended_total",
+    "counter",
+    "Runs that ended on this node; a run of several nodes counts on each: never to be summed over nodes.",
+    ("outcome", "cause"),
+)
 SOURCE_UP = Family("source_up", "gauge", "1 while the source's last poll succeeded, else 0.", ("source",))
 SOURCE_INTERVAL = Family(
     "source_interval_seconds",
@@ -140,6 +223,9 @@ SOURCE_SKIPPED = Family(
     ("source",),
 )
 JOURNAL_DEGRADED = Family("journal_degraded", "gauge", "1 while the journal cannot be written to disk.")
+FAULTS_UNJOURNALLED = Family(
+    "faults_unjournalled_total", "counter", "Faults that were shown before a slow or sick disk had taken them."
+)
 RELOAD_SUCCESSFUL = Family(
     "config_last_reload_successful",
     "gauge",

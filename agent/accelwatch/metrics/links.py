@@ -19,10 +19,11 @@ def add_links(lines: Lines, labels: tuple[str, str, str], links: Iterable[LinkVi
         reading = view.reading
         if view.seen_up and reading is not None and reading.state is not LinkState.UNKNOWN:
             lines.add(c.LINK_UP, link, int(reading.state is LinkState.UP))
-        # The drivers count no NVLink drops and a GPU has up to 18 links: only those that dropped have a series.
+        # A GPU has up to 18 NVLinks: of drops and errors only those that had some have a series.
         if view.drops or view.kind is not LinkKind.NVLINK:
             lines.add(c.LINK_DROPS, link, view.drops)
-        lines.add(c.LINK_ERRORS, link, view.errors)
+        if view.errors or view.kind is not LinkKind.NVLINK:
+            lines.add(c.LINK_ERRORS, link, view.errors)
         if reading is not None and reading.optics is not None:
             _add_optics(lines, link, reading.optics)
 

@@ -12,8 +12,10 @@ from accelwatch.metrics import catalogue as c
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.devices import add_device
 from accelwatch.metrics.exposition import Lines, Page
+from accelwatch.metrics.faults import FaultView, add_faults
 from accelwatch.metrics.links import HOST, add_links
 from accelwatch.node import View
+from accelwatch.taxonomy.loader import load
 
 # prometheus_client takes 2 ms for the agent's own families; they need not be newer than a scrape interval.
 OWN_METRICS_SECONDS = 5.0
@@ -46,12 +48,15 @@ class Renderer:
 
     def __init__(self, own: AgentMetrics) -> None:
         self._own = own
+        self._classes = load().classes
         self._own_text: tuple[bytes, bytes] = (b"", b"")
         self._own_at = -OWN_METRICS_SECONDS
         self._cache: dict[tuple[str, tuple[str, ...]], str] = {}
 
-    def render(self, view: View, sources: Iterable[SourceStatus], agent: AgentStatus) -> Page:
-        """One page of everything that is known."""
+    def render(
+        self, view: View, sources: Iterable[SourceStatus], agent: AgentStatus, faults: FaultView | None = None
+    ) -> Page:
+        """One page of everything that is known; one poll without an agent knows of no faults."""
         started = time.perf_counter()
         if len(self._cache) > 20_000:  # identities that came and went
             self._cache.clear()
@@ -61,6 +66,8 @@ class Renderer:
         for device in view.devices:
             add_device(lines, device)
         add_links(lines, HOST, view.host_links)
+        if faults is not None:
+            add_faults(lines, faults, self._classes)
         for source in sources:
             labels = (source.source,)
             lines.add(c.SOURCE_UP, labels, None if source.up is None else int(source.up))

@@ -1,0 +1,291 @@
+"""Turns the findings of detectors into episodes: coalesced, joined to incidents, cleared, and remembered.
+
+Pure: it is told the time, and gives what has changed to whoever writes the journal.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from accelwatch.detectors.base import Context
+from accelwatch.faults import clearing, history, incidents
+from accelwatch.faults.clearing import Evidence
+from accelwatch.faults.episode import Condition, Episode
+from accelwatch.faults.opening import (
+    Opening,
+    begin,
+    effective,
+    episode_key,
+    known_key,
+    prolong,
+    resolve,
+    shown_vendor,
+    weaker,
+)
+from accelwatch.faults.shelf import Shelf, owner_of
+from accelwatch.faults.sign import Finding, Gone, Sign
+from accelwatch.readings.severity import Severity
+from accelwatch.taxonomy.loader import Taxonomy
+from accelwatch.taxonomy.model import Kind, Notify
+
+# Signs of one class on one device no further apart than this are one episode (reference/reliability.md 2.4).
+COALESCE_SECONDS = 60.0
+# Devices that no inventory knows: a broken log must not fill the memory.
+PLACES_LIMIT = 256
+CONDITIONS_LIMIT = 64
+# Episodes that nobody asks for any more are let go of this often.
+CLEAN_SECONDS = 3600.0
+
+
+class Ledger:
+    """All episodes that matter now. `counted` is called once for each episode that enters the counters."""
+
+    def __init__(
+        self,
+        taxonomy: Taxonomy,
+        node: str,
+        episodes: Iterable[Episode] = (),
+        next_id: int = 1,
+        counted: Callable[[Episode], None] = lambda _episode: None,
+    ) -> None:
+        self._taxonomy = taxonomy
+        self._node = node
+        self._counted = counted
+        self._shelf = Shelf(episodes)
+        self._next_id = max(next_id, self._shelf.next_id)
+        self._cleaned_at: float | None = None
+
+    # --- what detectors and operators say
+
+    def apply(self, findings: Iterable[Finding], context: Context, now: float, wall: float) -> None:
+        """Takes findings in, in their order."""
+        for finding in findings:
+            if isinstance(finding, Sign):
+                self._sign(finding, context, now, wall)
+            else:
+                self._gone(finding, context)
+
+    def tick(self, context: Context, now: float, wall: float, evidence: Callable[[Episode], Evidence]) -> None:
+        """Clears what is over, and settles what might have been the application's doing."""
+        for episode in self._shelf.settling():
+            if episode.settles_at is not None and now >= episode.settles_at:
+                self._settle(episode, context, now, wall)
+        for episode in self._shelf.active():
+            because = clearing.over(episode, self._taxonomy.class_(episode.class_), evidence(episode), now)
+            if because is not None:
+                self._clear(episode, because, now, wall)
+        self._shelf.age(now)
+        if self._cleaned_at is None or now - self._cleaned_at >= CLEAN_SECONDS:
+            self._cleaned_at = now
+            for episode in self._shelf.everything():
+                if max(episode.cleared_at or 0.0, episode.last_at) < now - history.REMEMBERED_SECONDS:
+                    self._shelf.forget(episode.id)
+
+    def clear(self, number: int, reason: str, now: float, wall: float) -> Episode | None:
+        """An operator clears an episode; `None` when none such is active."""
+        episode = self._shelf.get(number)
+        if episode is None or not episode.active:
+            return None
+        return self._clear(episode, f"operator: {reason}", now, wall)
+
+    # --- what is known
+
+    def active(self) -> list[Episode]:
+        """Active episodes, the worst first, then the oldest."""
+        return sorted(
+            self._shelf.active(),
+            key=lambda e: (-e.severity.weight, e.echo, not e.root, e.first_at, e.id),
+        )
+
+    def recent(self, since_at: float) -> list[Episode]:
+        """Episodes that were active at or after a moment (steady), newest first."""
+        return sorted(
+            (e for e in self._shelf.everything() if e.active or max(e.last_at, e.cleared_at or 0.0) >= since_at),
+            key=lambda e: (-e.first_at, -e.id),
+        )
+
+    def shown(self) -> list[Episode]:
+        """Episodes that have series: active, or over for less than an hour; active ones first."""
+        return self._shelf.shown()
+
+    def take_changes(self) -> list[Episode]:
+        """Episodes that changed since the last call, for the journal."""
+        return self._shelf.take_changes()
+
+    # --- signs
+
+    def _sign(self, sign: Sign, context: Context, now: float, wall: float) -> None:
+        opening = self._bounded(resolve(sign, context, self._taxonomy, wall - max(0.0, now - sign.at)))
+        last = self._shelf.latest(opening.key)
+        if last is not None and self._same(last, sign):
+            episode = self._prolong(last, opening, sign)
+        else:
+            if last is not None and last.active:
+                self._clear(last, "followed: it struck again, which is counted anew", now, wall)
+            episode = self._open(opening, sign)
+        if opening.suspect and not sign.historical:
+            self._compare_with_peers(episode)
+
+    def _same(self, last: Episode, sign: Sign) -> bool:
+        """Whether a sign goes on with the last episode of its key."""
+        if last.drill:
+            return False
+        if last.historical and not sign.historical:
+            return sign.lasting  # a state query confirms what the old log said; a new line is a new fault
+        if last.active and any(condition.lasting and not condition.gone for condition in last.conditions.values()):
+            return True
+        return abs(sign.at - last.last_at) <= COALESCE_SECONDS
+
+    def _open(self, opening: Opening, sign: Sign) -> Episode:
+        class_ = self._taxonomy.class_(opening.class_)
+        past = self._shelf.past(opening.class_, owner_of(opening.owner, opening.vendor, opening.device, opening.place))
+        action = self._taxonomy.action(
+            opening.class_, sign.vendor, code=opening.code, family=opening.family, history=history.stage(past)
+        )
+        number = self._next_id
+        self._next_id += 1
+        episode = begin(opening, sign, number, action, self._incident_name(opening, number), class_)
+        for member in self._shelf.fresh():
+            symptom = class_.kind is Kind.SYMPTOM
+            lives = member.active or member.historical
+            if lives and incidents.belongs(episode, member, shared_class=class_.shared_component, symptom=symptom):
+                episode = msgspec.structs.replace(episode, incident=member.incident)
+                break
+        self._shelf.put(episode)
+        self._choose_root(episode.incident)
+        if episode.settles_at is None or class_.kind is Kind.APPLICATION:
+            self._count(number)
+        return self._current(episode)
+
+    def _prolong(self, last: Episode, opening: Opening, sign: Sign) -> Episode:
+        condition = last.conditions.get(sign.condition)
+        repeated = last.active and sign.lasting and condition is not None and not condition.gone
+        conditions = {**last.conditions, sign.condition: Condition(lasting=sign.lasting, last_at=sign.at)}
+        if len(conditions) > CONDITIONS_LIMIT:
+            conditions.pop(next(name for name, c in conditions.items() if not c.lasting or c.gone), None)
+        changed = prolong(last, opening, sign, conditions)
+        if not repeated:
+            changed = msgspec.structs.replace(changed, count=last.count + sign.events)
+        if not last.active and (sign.lasting or not last.historical):
+            changed = msgspec.structs.replace(
+                changed, active=True, cleared_at=None, cleared_wall=None, cleared_because=None
+            )
+        if last.historical and changed.active:  # from before this agent came: nobody is woken for it
+            changed = msgspec.structs.replace(changed, notify=weaker(opening.notify, Notify.TICKET))
+        news = not repeated or (changed.severity, changed.code, changed.notify) != (
+            last.severity,
+            last.code,
+            last.notify,
+        )
+        self._shelf.put(changed, write=news)
+        if (changed.rank, changed.echo) != (last.rank, last.echo):
+            self._choose_root(changed.incident)
+        return self._current(last)
+
+    def _gone(self, gone: Gone, context: Context) -> None:
+        known = context.devices.get(gone.device) if gone.device is not None else None
+        device = known.label if known is not None else None
+        place = None if known is not None else gone.place or (gone.device.native if gone.device is not None else None)
+        key = episode_key(shown_vendor(gone.vendor, context), device, place, gone.class_)
+        episode = self._shelf.latest(key)
+        condition = episode.conditions.get(gone.condition) if episode is not None and episode.active else None
+        if episode is None or condition is None or condition.gone:
+            return
+        conditions = {**episode.conditions, gone.condition: msgspec.structs.replace(condition, gone=True)}
+        self._shelf.put(msgspec.structs.replace(episode, conditions=conditions))
+
+    # --- the application's doing, or the hardware's
+
+    def _compare_with_peers(self, episode: Episode) -> None:
+        """The same suspect code on several devices of one run within 30 s is the program's (design.md, Faults)."""
+        if episode.run_id is None:
+            return
+        peers = [
+            other
+            for other in self._shelf.fresh()
+            if other.code == episode.code
+            and (other.run_id, other.attempt) == (episode.run_id, episode.attempt)
+            and (other.vendor, other.device) != (episode.vendor, episode.device)
+            and abs(other.first_at - episode.last_at) <= incidents.SHARED_SECONDS
+            and not other.historical
+        ]
+        if not peers:
+            return
+        first = min((*peers, episode), key=lambda e: (e.first_at, e.id))
+        for member in (*peers, episode):
+            if not member.application:
+                changes = {"application": True, "settles_at": None, "notify": Notify.NONE, "incident": first.incident}
+                self._shelf.put(msgspec.structs.replace(member, **changes))
+                self._count(member.id)
+        self._choose_root(first.incident)
+
+    def _settle(self, episode: Episode, context: Context, now: float, wall: float) -> None:
+        """No peer showed it: it is what its class says. What came back in another run accuses the device."""
+        notify = effective(self._taxonomy.class_(episode.class_).notify, episode.severity, escalated=False)
+        self._shelf.put(msgspec.structs.replace(episode, settles_at=None, notify=notify))
+        self._count(episode.id)
+        for code in history.REPEATING_CODES & set(episode.codes):
+            past = self._shelf.past(
+                episode.class_, owner_of(episode.owner, episode.vendor, episode.device, episode.place)
+            )
+            hit = len(history.runs_hit(past, code))
+            if hit >= history.SUSPECTED_RUNS:
+                self._sign(_accusation(episode, context, code, hit, now), context, now, wall)
+
+    # --- bookkeeping
+
+    def _choose_root(self, incident: str) -> None:
+        members = [e for e in self._shelf.fresh() if e.incident == incident]
+        root = incidents.root_of(members)
+        for member in members:
+            if member.root != (member.id == root.id):
+                self._shelf.put(msgspec.structs.replace(member, root=member.id == root.id))
+
+    def _count(self, number: int) -> None:
+        episode = self._shelf.get(number)
+        if episode is None or episode.counted or episode.historical or episode.drill:
+            return
+        counted = msgspec.structs.replace(episode, counted=True)
+        self._shelf.put(counted)
+        self._counted(counted)
+
+    def _clear(self, episode: Episode, because: str, now: float, wall: float) -> Episode:
+        cleared = msgspec.structs.replace(
+            self._current(episode), active=False, cleared_at=now, cleared_wall=wall, cleared_because=because
+        )
+        self._shelf.put(cleared)
+        return cleared
+
+    def _current(self, episode: Episode) -> Episode:
+        return self._shelf.get(episode.id) or episode
+
+    def _bounded(self, opening: Opening) -> Opening:
+        if opening.place is None or self._shelf.knows_place(opening.place, PLACES_LIMIT):
+            return opening
+        return msgspec.structs.replace(opening, place="elsewhere")
+
+    def _incident_name(self, opening: Opening, number: int) -> str:
+        """Unique in the fleet, and telling: node, device, second, number."""
+        where = opening.device if opening.device is not None else opening.place or "host"
+        when = datetime.datetime.fromtimestamp(opening.wall, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        return f"{self._node}/{opening.vendor}-{where}/{when}-{number}"
+
+
+def _accusation(episode: Episode, context: Context, code: str, runs: int, now: float) -> Sign:
+    return Sign(
+        class_="compute_engine",
+        condition=f"repeating {code}",
+        at=now,
+        vendor=episode.vendor,
+        device=known_key(episode, context),
+        place=episode.place,
+        code=code,
+        severity=Severity.RUN_ENDING if runs >= history.CERTAIN_RUNS else Severity.DEGRADING,
+        message=f"Xid {code} on this GPU alone in {runs} different runs within "
+        f"{history.REMEMBERED_SECONDS / 86400:.0f} days: not the program's error any more",
+        run_id=episode.run_id,
+        attempt=episode.attempt,
+    )

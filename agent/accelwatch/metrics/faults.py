@@ -1,0 +1,64 @@
+"""Series of faults, of exposure, and of what can be seen at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from accelwatch.faults.episode import Episode
+from accelwatch.metrics import catalogue as c
+from accelwatch.metrics.exposition import Lines
+from accelwatch.reliability.exposure import Exposure
+from accelwatch.taxonomy.model import FaultClass
+
+
+class DeviceCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters of one device, or of the host (device and model empty)."""
+
+    vendor: str
+    device: str
+    model: str
+    episodes: Mapping[str, float]  # class -> episodes
+    exposure: Mapping[str, float] | None  # state -> seconds; `None` for the host
+
+
+class FaultView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the page shows of faults. `episodes`: active, or over for less than an hour."""
+
+    counts: tuple[DeviceCounts, ...]
+    episodes: tuple[Episode, ...]
+    observable: Mapping[tuple[str, str], bool]  # (vendor, class)
+    unjournalled: int = 0
+
+
+def add_faults(lines: Lines, view: FaultView, classes: Mapping[str, FaultClass]) -> None:
+    """All series of faults."""
+    for counts in view.counts:
+        device = (counts.vendor, counts.device, counts.model)
+        for name, class_ in classes.items():
+            lines.add(c.FAULT_EPISODES, (*device, name, class_.severity.value), counts.episodes.get(name, 0))
+        if counts.exposure is not None:
+            for state in Exposure:
+                lines.add(c.EXPOSURE, (*device, state.value), round(counts.exposure.get(state.value, 0.0), 3))
+    _add_active(lines, view.episodes)
+    for (vendor, name), seen in view.observable.items():
+        lines.add(c.CLASS_OBSERVABLE, (vendor, name), int(seen))
+    lines.add(c.FAULTS_UNJOURNALLED, (), view.unjournalled)
+
+
+def _add_active(lines: Lines, episodes: Iterable[Episode]) -> None:
+    """Labels that an escalation replaced fall to 0; two episodes with the same ones are one series."""
+    values: dict[tuple[str, ...], tuple[int, bool]] = {}
+    for episode in episodes:
+        device = (episode.vendor, episode.device or "", episode.model)
+        for labels in episode.former_labels:
+            values.setdefault((*device, *labels), (0, episode.drill))
+        if episode.active or values.get((*device, *episode.labels), (0, False))[0] == 0:
+            values[(*device, *episode.labels)] = (int(episode.active), episode.drill)
+    for key, (value, drill) in values.items():
+        if drill:
+            names = (*c.FAULT_ACTIVE.labels, "drill")
+            lines.add_with(c.FAULT_ACTIVE, dict(zip(names, (*key, "true"), strict=True)), value)
+        else:
+            lines.add(c.FAULT_ACTIVE, key, value)

@@ -1,0 +1,1 @@
+"""Reliability: exposure, and later rates, intervals and the comparison of vendors."""
