@@ -9,98 +9,14 @@ from accelwatch.sources import hccn_950 as unified_bus
 from accelwatch.sources import hccn_network as network
 from accelwatch.sources import hccn_outputs as outputs
 from accelwatch.sources.hccn_optics import parse_optical
-
-OPTICAL_V2 = """\
-============================================================================================
-State-flag Diagnostic Monitoring:
---------------------------------------------------------------------------------------------
-Items            Status
---------------------------------------------------------------------------------------------
-TxFault Flag     Normal    | Normal    | Normal    | Normal   \x20
-RxLos Flag       Normal    | Normal    | Abnormal  | Normal   \x20
-TxLos Flag       Normal    | Normal    | Normal    | Normal   \x20
-TxLol Flag       Normal    | Normal    | Normal    | Normal   \x20
-RxLol Flag       Normal    | Normal    | Abnormal  | Normal   \x20
-High power enable reg: enabled
---------------------------------------------------------------------------------------------
-============================================================================================
-Digital Diagnostic Monitoring:
---------------------------------------------------------------------------------------------
-Items               Value       HighAlarm   HighWarn    LowAlarm    LowWarn     Status
-Temperature(C)      41.00       75.00       70.00       -5.00       0.00        -          \x20
-Voltage(V)          3.29        3.63        3.46        2.97        3.13        -          \x20
-Bias lane0(mA)      7.52        12.00       11.00       2.00        3.00        -          \x20
-Bias lane1(mA)      7.50        12.00       11.00       2.00        3.00        -          \x20
-RxPower Lane0(dBm)  -0.50       5.50        4.50        -10.00      -8.40       -          \x20
-RxPower Lane1(dBm)  3.01        5.50        4.50        -10.00      -8.40       -          \x20
-RxPower Lane2(dBm)  -inf        5.50        4.50        -10.00      -8.40       -          \x20
-RxPower Lane3(dBm)  -           -           -           -           -           -          \x20
-TxPower Lane0(dBm)  1.25        5.50        4.50        -5.50       -4.50       -          \x20
-TxPower Lane1(dBm)  0.00        5.50        4.50        -5.50       -4.50       -          \x20
-MediaSNR Lane0(dB)  23.12       -           -           -           -           -          \x20
-HostSNR Lane0(dB)   -           -           -           -           -           -          \x20
-"""
-OPTICAL_V2_ABSENT = """\
-Items               Value       HighAlarm   HighWarn    LowAlarm    LowWarn     Status
-Temperature(C)      -           -           -           -           -           -          \x20
-Voltage(V)          -           -           -           -           -           -          \x20
-RxPower Lane0(dBm)  -           -           -           -           -           -          \x20
-"""
-OPTICAL_950 = """\
-+-----+------------+---------+------------+----------------+----------+----------+----------+
-| NPU | Optical_ID | Present | High_power | Identifier     | Wave_len | Phy_code | Revision |
-+-----+------------+---------+------------+----------------+----------+----------+----------+
-| 0   | 1          | present | enable     | OSFP           | 1310 nm  | -        | A1       |
-+-----+------------+---------+------------+----------------+----------+----------+----------+
-+-----+------------+-----------+-------------+---------------+---------------+---------------+
-| NPU | Optical_ID | Name      | Part_number | Serial_number | Org_unique_id | Manufact_date |
-+-----+------------+-----------+-------------+---------------+---------------+---------------+
-| 0   | 1          | Example   | EX-800G     | EX00000001    | 00-00-00      | 250601        |
-+-----+------------+-----------+-------------+---------------+---------------+---------------+
-+-----+------------+--------------+--------+----------+--------+--------+
-| NPU | Optical_ID | Items        | Lane0  | Lane1    | Lane2  | Lane3  |
-+-----+------------+--------------+--------+----------+--------+--------+
-| 0   | 1          | TxFault Flag | Normal | Normal   | Normal | Normal |
-| 0   | 1          | RxLos Flag   | Normal | Abnormal | Normal | Normal |
-+-----+------------+--------------+--------+----------+--------+--------+
-+-----+------------+--------------------+---------+-----------+----------+---------+----------+----------+---------+
-| NPU | Optical_ID | Items              | Value   | HighAlarm | HighWarn | LowWarn | LowAlarm | Status   | Used_by |
-+-----+------------+--------------------+---------+-----------+----------+---------+----------+----------+---------+
-| 0   | 1          | Temperature(C)     | 52.0000 | 75.0000   | 70.0000  | 0.0000  | -5.0000  | Normal   | -       |
-| 0   | 1          | RxPower Lane0(dBm) | 1.5000  | 6.0000    | 5.0000   | -6.0000 | -9.0000  | Normal   | NPU0    |
-| 0   | 1          | RxPower Lane1(dBm) | -inf    | 6.0000    | 5.0000   | -6.0000 | -9.0000  | Abnormal | NPU0    |
-| 0   | 1          | TxPower Lane0(dBm) | 2.0000  | 6.0000    | 5.0000   | -2.0000 | -4.0000  | Normal   | NPU0    |
-+-----+------------+--------------------+---------+-----------+----------+---------+----------+----------+---------+
-"""
-DEV_INFO = """\
-+---------+---------+---------------------+-----------+-------------+------------+
-| UDie ID | Port ID | Speed Ability(Gbps) | Port Type | Link Status | Media Type |
-+---------+---------+---------------------+-----------+-------------+------------+
-| 0       | 4       | 400                 | UB        | UP          | Optical    |
-| 1       | 5       | NA                  | UB        | NA          | NA         |
-+---------+---------+---------------------+-----------+-------------+------------+
-+-----------------+-------------------+---------------------+-----------+--------+
-| Interface Name  | IP Address        | Netmask             | Bond Mode | Slaves |
-+-----------------+-------------------+---------------------+-----------+--------+
-| end0v0          | 198.18.2.10       | 255.255.255.0       | NA        | NA     |
-| ipourma0        | fd00::1           | ffff:ffff::         | NA        | NA     |
-|                 | fd00::2           | ffff:ffff::         |           |        |
-+-----------------+-------------------+---------------------+-----------+--------+
-"""
-PORT_INFO = """\
-port_id: 0xb
-======================= UB PORT LINK INFO =======================
-speed_ability: 400Gbps
-port_link: unlink
-======================== UB DLPHY INFO ==========================
-fec: FEC Mode 1 RS (128, 120,T=4)
-dl_link: unlink
-"""
-ROUTES = """\
-Destination     Gateway         Genmask         Flags Metric Ref    Use Iface
-default         198.18.0.1      0.0.0.0         UG    0      0        0 eth0
-198.18.0.0      0.0.0.0         255.255.255.0   U     0      0        0 eth0
-"""
+from ascend_answers import (
+    DEV_INFO_950,
+    OPTICAL_950,
+    OPTICAL_V2,
+    OPTICAL_V2_ABSENT,
+    PORT_INFO_950,
+    ROUTES,
+)
 
 
 def power(dbm: float) -> object:
@@ -203,11 +119,11 @@ def test_tls_switch_and_bandwidth() -> None:
 
 def test_ports_and_interfaces_of_a_950() -> None:
     """A state that is neither UP nor DOWN is unknown; a row without a name goes with the one above it."""
-    assert unified_bus.parse_ports(DEV_INFO) == [
+    assert unified_bus.parse_ports(DEV_INFO_950) == [
         unified_bus.Port(0, 4, True, 400, "UB", "Optical"),
         unified_bus.Port(1, 5, None, None, "UB", "NA"),
     ]
-    assert unified_bus.parse_interfaces(DEV_INFO) == (
+    assert unified_bus.parse_interfaces(DEV_INFO_950) == (
         unified_bus.Interface("end0v0", (("198.18.2.10", "255.255.255.0"),)),
         unified_bus.Interface("ipourma0", (("fd00::1", "ffff:ffff::"), ("fd00::2", "ffff:ffff::"))),
     )
@@ -215,7 +131,7 @@ def test_ports_and_interfaces_of_a_950() -> None:
 
 def test_a_port_of_a_950_in_detail() -> None:
     """The same key in two sections has two values."""
-    info = unified_bus.parse_port_info(PORT_INFO)
+    info = unified_bus.parse_port_info(PORT_INFO_950)
     assert info is not None
     assert info.port == 11
     assert info.sections["UB PORT LINK INFO"]["port_link"] == "unlink"

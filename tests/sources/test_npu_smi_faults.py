@@ -8,14 +8,11 @@ from accelwatch.readings.health import FaultEvent
 from accelwatch.sources.commands import Output
 from accelwatch.sources.npu_smi import NpuSmi
 from accelwatch.sources.npu_smi_faults import parse_fault_events
+from ascend_answers import (
+    NO_FAULT_EVENTS,
+    TWO_FAULT_EVENTS,
+)
 from support import FakeClock, SimulatedTools, node_of
-
-TWO = """\
-\tFault Event Count              : 2
-\tFault Event Information        : event id=0x80E01801, severity=3, node type ex=112, node id=0, sub node type ex=7, sub node id=4
-\t                               : event id=0xF00, severity=0, node type ex=1, node id=2, sub node type ex=0, sub node id=0
-"""
-NONE = "\tFault Event Count              : 0\n\tFault Event Information        : NA\n"
 
 
 def source(tools: SimulatedTools, clock: FakeClock | None = None) -> NpuSmi:
@@ -24,11 +21,11 @@ def source(tools: SimulatedTools, clock: FakeClock | None = None) -> NpuSmi:
 
 def test_each_event_has_its_own_severity_and_place() -> None:
     """The number is the driver's; a code is written with all its digits."""
-    assert parse_fault_events(TWO) == (
+    assert parse_fault_events(TWO_FAULT_EVENTS) == (
         FaultEvent(code="80E01801", severity=3, node_type=112, node_id=0, sub_node_type=7, sub_node_id=4),
         FaultEvent(code="00000F00", severity=0, node_type=1, node_id=2, sub_node_type=0, sub_node_id=0),
     )
-    assert parse_fault_events(NONE) == ()
+    assert parse_fault_events(NO_FAULT_EVENTS) == ()
 
 
 @pytest.mark.parametrize(
@@ -36,10 +33,10 @@ def test_each_event_has_its_own_severity_and_place() -> None:
     [
         "",
         "This device does not support querying current-fault-event.\n",
-        TWO.replace(": 2", ": 3"),  # one was cut off
-        TWO.replace("0x80E01801", "80E01801?"),
-        "\n".join(TWO.splitlines()[1:]),
-        NONE.replace(": 0", ": NA"),
+        TWO_FAULT_EVENTS.replace(": 2", ": 3"),  # one was cut off
+        TWO_FAULT_EVENTS.replace("0x80E01801", "80E01801?"),
+        "\n".join(TWO_FAULT_EVENTS.splitlines()[1:]),
+        NO_FAULT_EVENTS.replace(": 0", ": NA"),
     ],
 )
 def test_a_list_that_is_not_whole_is_no_list(text: str) -> None:

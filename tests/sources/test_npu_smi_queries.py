@@ -8,54 +8,14 @@ from accelwatch.readings.health import Level
 from accelwatch.readings.identity import DeviceKey, Vendor
 from accelwatch.readings.link import LinkState
 from accelwatch.sources import npu_smi_queries as queries
+from ascend_answers import (
+    COMMON_WITH_MCU,
+    HEALTH_WITH_THREE_CODES,
+    PROC_MEM_OF_TWO_CHIPS,
+    TEMP_WITH_MCU_AT_THE_END,
+)
 
 KEY = DeviceKey(Vendor.ASCEND, "npu0/chip0")
-
-COMMON_WITH_MCU = """\
-\tNPU ID                         : 0
-\tChip Count                     : 1
-
-\tChip ID                        : 0
-\tMemory Usage Rate(%)           : 44
-\tAicore Usage Rate(%)           : 3
-\tRated Power Dissipation(W)     : 4.0
-
-\tChip Name                      : MCU
-\tTemperature(C)                 : 36
-\tPower Dissipation(W)           : 13.3
-"""
-
-TEMP_WITH_MCU_AT_THE_END = """\
-\tNPU ID                         : 0
-\tChip Count                     : 1
-
-\tChip ID                        : 0
-\tNPU Temperature (C)            : 50
-
-\tLM75A_TE (C)                   : 41
-\tTemperature (C)                : 43
-\tTEC_TEMP (C)                   : NA
-\tChip Name                      : mcu
-"""
-
-HEALTH_WITH_THREE_CODES = """\
-\tHealth Status                  : Alarm
-\tError Code                     : 80e01801 80CB800A 81078603
-\tError Information              : node type=HBM, sensor type=Memory; part 2, event state=multi-bit ECC
-
-\t                               : node type=AI Core, sensor type=Bus: AIV, event state=timeout
-
-\t                               : Failed to get error information for error code : 0x81078603
-"""
-
-PROC_MEM_OF_TWO_CHIPS = """\
-\tGet pid name failed.
-\tProcess id:4711  Process name:                  Process memory(MB):118
-\tProcess id:4712  Process name:my trainer        Process memory(MB):5118
-\tChip ID                        : 0
-\tNo process in device.
-\tChip ID                        : 1
-"""
 
 
 def test_what_an_mcu_says_belongs_to_no_chip() -> None:

@@ -8,38 +8,12 @@ from accelwatch.simulator import npu_smi
 from accelwatch.sources import npu_smi_queries as queries
 from accelwatch.sources.npu_smi_topology import SuperPod, parse_superpod, parse_topology
 from accelwatch.sources.npu_smi_watch import WatchRow, parse_watch
-from support import node_of
-
-A3_WITHOUT_AFFINITY = """\
-\t   Phy-ID4    Phy-ID5    Phy-ID6
-Phy-ID4    X          SIO        HCCS_SW
-Phy-ID5    SIO        X          HCCS_SW
-Phy-ID6    HCCS_SW    HCCS_SW    X
-
-Legend:
-
-  X    = Self
-  SIO  = Path traversing the SIO bus.
-"""
-WITH_NICS = """\
-\t   NPU0       NPU1       NIC0     CPU Affinity
-NPU0       X          UB         PIX        0-63,128-191
-NPU1       UB         X          SYS        64-127,192-255
-NIC0       PIX        SYS        X
-
-NIC0: hrn5_0
-
-Legend:
-"""
-WATCH_A3 = (
-    "NpuID(Idx)  ChipId(Idx) Pwr(W)      Temp(C)     AI Core(%)  AI Cpu(%)   Ctrl Cpu(%) Memory(%)   Memory BW(%)"
-    " NPU Util(%)  AI Cube(%)   \n"
-    "3           0           178.5       36          99          0           2           88          41           100"
-    "          97           \n"
-    "3           1           -           NA          99          0           2           88          41           NA "
-    "          97           \n"
-    "4           0           178.5       36          9"
+from ascend_answers import (
+    TOPOLOGY_A3_WITHOUT_AFFINITY,
+    TOPOLOGY_WITH_NICS,
+    WATCH_A3,
 )
+from support import node_of
 
 
 @pytest.mark.parametrize(("family", "devices"), [("910B", 8), ("A3", 4), ("950", 2), ("910", 1)])
@@ -55,7 +29,7 @@ def test_the_matrix_is_that_of_the_node(family: str, devices: int) -> None:
 
 def test_an_a3_in_a_container_has_dies_by_physical_id_and_no_affinity() -> None:
     """Nothing is taken for the CPUs where the column is missing."""
-    topology = parse_topology(A3_WITHOUT_AFFINITY)
+    topology = parse_topology(TOPOLOGY_A3_WITHOUT_AFFINITY)
     assert topology is not None
     assert topology.names == ("Phy-ID4", "Phy-ID5", "Phy-ID6")
     assert topology.connections["Phy-ID4", "Phy-ID5"] == "SIO"
@@ -65,7 +39,7 @@ def test_an_a3_in_a_container_has_dies_by_physical_id_and_no_affinity() -> None:
 
 def test_network_cards_are_rows_and_columns_of_newer_tools() -> None:
     """Each has its name below the matrix."""
-    topology = parse_topology(WITH_NICS)
+    topology = parse_topology(TOPOLOGY_WITH_NICS)
     assert topology is not None
     assert topology.connections["NPU0", "NIC0"] == "PIX"
     assert topology.connections["NIC0", "NPU1"] == "SYS"
@@ -78,10 +52,10 @@ def test_network_cards_are_rows_and_columns_of_newer_tools() -> None:
     [
         "",
         "This device does not support querying topo.\n",
-        A3_WITHOUT_AFFINITY.replace("Phy-ID5    SIO        X          HCCS_SW\n", ""),
-        A3_WITHOUT_AFFINITY.replace("Phy-ID5    SIO        X          HCCS_SW\n", "Phy-ID5    SIO        X\n"),
-        A3_WITHOUT_AFFINITY.replace("Phy-ID5    SIO        X ", "Phy-ID5    X          SIO"),
-        A3_WITHOUT_AFFINITY[: A3_WITHOUT_AFFINITY.index("Phy-ID6    HCCS")],
+        TOPOLOGY_A3_WITHOUT_AFFINITY.replace("Phy-ID5    SIO        X          HCCS_SW\n", ""),
+        TOPOLOGY_A3_WITHOUT_AFFINITY.replace("Phy-ID5    SIO        X          HCCS_SW\n", "Phy-ID5    SIO        X\n"),
+        TOPOLOGY_A3_WITHOUT_AFFINITY.replace("Phy-ID5    SIO        X ", "Phy-ID5    X          SIO"),
+        TOPOLOGY_A3_WITHOUT_AFFINITY[: TOPOLOGY_A3_WITHOUT_AFFINITY.index("Phy-ID6    HCCS")],
     ],
 )
 def test_a_matrix_that_is_not_whole_is_none(text: str) -> None:

@@ -10,6 +10,7 @@ import re
 
 _INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)  # 64-bit counters have 20 digits
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
+_ALONE = re.compile(rf"(?<![0-9.]){_DECIMAL.pattern}(?![0-9.])", re.ASCII)
 _HEXADECIMAL = re.compile(r"0[xX][0-9A-Fa-f]{1,16}", re.ASCII)
 
 
@@ -25,7 +26,7 @@ def decimal(text: str | None) -> float | None:
 
 def first_decimal(text: str | None) -> float | None:
     """The first number of a value that has its unit behind it, such as `3262.90 mV`."""
-    match = _DECIMAL.search(text or "")
+    match = _ALONE.search(text or "")
     return None if match is None else float(match[0])
 
 
