@@ -153,17 +153,6 @@ def _can_run_python() -> bool:
     return done.returncode == 0
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own."""
-    mount = tmp_path / "mount"
-    mount.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(mount)], check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
-
-
 @pytest.mark.parametrize("state", ["ended", "killed", "killed without index"])
 def test_a_read_only_file_system_is_read(small_disk: Path, tmp_path: Path, state: str) -> None:
     """A disk that the kernel has remounted read-only is when somebody asks."""

@@ -25,6 +25,7 @@ _WAL_KEPT_BYTES = 4 << 20
 # A file that goes on being damaged, on a dying disk, must not fill it with what was moved aside.
 DAMAGED_KEPT = 3
 _CORRUPT, _NOT_A_DATABASE, _LOGIC = 11, 26, 1
+_MAGIC = b"SQLite format 3\0"
 _SIDE_FILES = ("", "-wal", "-shm")
 
 
@@ -37,7 +38,7 @@ class Store:
         self._db: sqlite3.Connection | None = None
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            _begins_like_a_database(self.path)
             self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             os.chmod(self.path, 0o640)
             self._inode = self.path.stat().st_ino
@@ -51,7 +52,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise self._failure(error, "expected a writable directory with free space", opening=True) from error
-        except NewerSchema:
+        except JournalError:
             self.close()
             raise
 
@@ -174,6 +175,17 @@ def set_aside(directory: Path, wall: float) -> Path:
     except OSError as error:
         raise JournalError(f"{path}: damaged, and cannot be moved aside: {error}") from error
     return target
+
+
+def _begins_like_a_database(path: Path) -> None:
+    """Makes the file where there is none. Raises `Damaged`: SQLite would delete the side files of such a file."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        head = os.read(descriptor, len(_MAGIC))
+    finally:
+        os.close(descriptor)
+    if head and head != _MAGIC:
+        raise Damaged(f"{path}: it does not begin like a SQLite database")
 
 
 def _json(record: msgspec.Struct) -> str:
