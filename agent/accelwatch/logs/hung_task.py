@@ -24,7 +24,7 @@ _NVIDIA_THREADS = re.compile(r"nv_queue$|nvidia-modeset|UVM |irq/\d+-nvidia")
 
 
 class HungTasks:
-    """Gives `hung_task` at once, and `hung_task_driver` or `hung_task_storage` of the same process once a frame tells."""
+    """Gives `hung_task` at once; when a frame tells, `hung_task_driver` or `hung_task_storage`, which refines it."""
 
     needles = ("INFO: task ",)
 
@@ -75,8 +75,8 @@ class HungTasks:
             self._open = None
         if kind == self._kind:
             return []
-        self._kind = kind
-        return [_upgraded(blocked, kind, vendor, text)]
+        before, self._kind = self._kind, kind
+        return [_refined(blocked, before, kind, vendor, text)]
 
     def flush(self) -> list[LogEvent]:
         """The report was given already."""
@@ -88,12 +88,13 @@ def _ends_stack(text: str) -> bool:
     return "</TASK>" in text or "NVRM: " in text or "Kernel panic" in text
 
 
-def _upgraded(blocked: LogEvent, kind: str, vendor: str, frame: str) -> LogEvent:
+def _refined(blocked: LogEvent, before: str, kind: str, vendor: str, frame: str) -> LogEvent:
     return LogEvent(
         kind=kind,
         vendor=vendor,
         pid=blocked.pid,
         process=blocked.process,
         waited_seconds=blocked.waited_seconds,
+        refines=before,
         text=f"{blocked.text} In: {frame.strip()}",
     )

@@ -56,6 +56,7 @@ _ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})")
 _SOME_SECONDS = re.compile(_KERNEL_TIME)
 _SOME_ISO = re.compile(dates.ISO)
 _SOME_CTIME = re.compile(dates.CTIME)
+_GLOG = re.compile(r"\[[EFWI](\d{1,2}?)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,9}) ")  # torch: E810 is 10 August
 # Heads of kernel messages, which look like a program's name after a host's.
 _KERNEL_HEADS = re.compile(
     r"NVRM|INFO|BUG|EDAC|mce|watchdog|traps|nvme|XFS|nvidia|pcieport|mlx5|blk_|Buffer|rcu|Out|Memory|perf|task|audit"
@@ -157,6 +158,9 @@ class _Reader:
             self._wall = dates.iso(match, 1)
         elif (match := _SOME_CTIME.search(start)) is not None:
             self._wall = dates.ctime(match, 1)
+        elif (match := _GLOG.search(start)) is not None:
+            clock = (int(match[3]), int(match[4]), int(match[5]))
+            self._wall = dates.without_year(int(match[1]), int(match[2]), clock, match[6], self._now)
         if (match := _SOME_SECONDS.search(start)) is not None:
             self._seconds = float(match[1])
 

@@ -32,6 +32,7 @@ class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
     culprit: str | None = None  # whom the line itself names: the server and rank of a lost peer (HCCL)
     enqueued: int | None = None  # numbers of the last collective enqueued and completed (NCCL): the lowest is suspect
     completed: int | None = None
+    refines: str | None = None  # the kind of an event just given, of the same process, of which this knows more
     cleared: bool = False  # the line says that the condition has ended
     wall: float | None = None  # the line's own time, in seconds since the epoch, where it has a date
     file: str | None = None
