@@ -97,7 +97,13 @@ class Conditions:
         return told
 
     def good(
-        self, subject: Subject, class_: str, condition: str, because: str = "the reading is good again", *, calm: float = 0
+        self,
+        subject: Subject,
+        class_: str,
+        condition: str,
+        because: str = "the reading is good again",
+        *,
+        calm: float = 0,
     ) -> bool:
         """The reading is there and does not show the condition; whether that ends a told one.
 

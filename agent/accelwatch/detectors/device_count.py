@@ -10,7 +10,7 @@ from accelwatch.detectors.base import Answered, Context, Reading
 from accelwatch.detectors.conditions import Conditions, Hold
 from accelwatch.detectors.subject import VENDOR_OF_SOURCE, of_host
 from accelwatch.faults.sign import Finding
-from accelwatch.readings.identity import Vendor
+from accelwatch.readings.identity import DeviceKey, Vendor
 
 CLASS = "device_lost"
 # Sources answer one after the other at the start, and a hot-plugged device is on the bus before its driver lists it:
@@ -48,7 +48,7 @@ class DeviceCount:
         return (State(conditions.holds) if conditions.changed else state), conditions.findings
 
 
-def _against_configuration(listed: set[object], conditions: Conditions, context: Context) -> None:
+def _against_configuration(listed: set[DeviceKey], conditions: Conditions, context: Context) -> None:
     subject, condition = of_host(), "fewer devices than expected"
     expected = context.expected_devices
     ever = len(listed | {key for key, known in context.devices.items() if known.parent is None})

@@ -51,7 +51,13 @@ class DriverSilent:
         """No source has been heard of."""
         return State()
 
-    def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
+    def step(
+        self,
+        state: State,
+        reading: Reading,
+        now: float,
+        context: Context,  # noqa: ARG002 - the protocol's
+    ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
         if not isinstance(reading, Answered | Silent) or reading.source not in VENDOR_OF_SOURCE:
             return state, ()
@@ -72,7 +78,7 @@ class DriverSilent:
             sources.put(source, silence)
             limit = _limit(silence, reading)
             lasted = now - (silence.since if silence.since is not None else now)
-            if limit is not None and lasted >= limit or conditions.told(subject, CLASS, condition):
+            if (limit is not None and lasted >= limit) or conditions.told(subject, CLASS, condition):
                 message = f"{source} has not answered for {lasted:.0f} s: {reading.error}"
                 conditions.bad(subject, CLASS, condition, message, since=silence.since)
         if not (sources.changed or conditions.changed):

@@ -42,7 +42,13 @@ class FabricSwitch:
         """Nothing is seen."""
         return State()
 
-    def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
+    def step(
+        self,
+        state: State,
+        reading: Reading,
+        now: float,
+        context: Context,  # noqa: ARG002 - the protocol's
+    ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
         if not isinstance(reading, Answered):
             return state, ()

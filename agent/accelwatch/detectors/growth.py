@@ -16,6 +16,11 @@ class Counts(msgspec.Struct, frozen=True):
     raw: dict[str, int]
 
 
+def another_board(row: Counts | None, owner: str | None) -> bool:
+    """Whether the slot holds another board than when its counters were read last."""
+    return row is not None and row.owner is not None and owner is not None and row.owner != owner
+
+
 def grown(draft: Draft[Counts], name: str, owner: str | None, counters: Mapping[str, int]) -> dict[str, int]:
     """What was added to each counter since it was read last; counters that did not grow are left out.
 
@@ -23,7 +28,7 @@ def grown(draft: Draft[Counts], name: str, owner: str | None, counters: Mapping[
     every one of another board. A counter that is not in this reading keeps its last value.
     """
     row = draft.get(name)
-    if row is None or (row.owner is not None and owner is not None and row.owner != owner):
+    if row is None or another_board(row, owner):
         if counters:
             draft.put(name, Counts(owner, dict(counters)))
         return {}

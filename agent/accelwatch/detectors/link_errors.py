@@ -70,14 +70,20 @@ class LinkErrors:
         """No counter has been seen."""
         return State()
 
-    def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
+    def step(
+        self,
+        state: State,
+        reading: Reading,
+        now: float,
+        context: Context,  # noqa: ARG002 - the protocol's
+    ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
         if not isinstance(reading, Answered):
             return state, ()
         links, conditions = Draft(state.links), Conditions(state.holds, now)
         for link in links_of(reading, _KINDS):
             if link.state is LinkState.DOWN:
-                links.drop(f"{of_link(link.key).name}|{link.link}")
+                _unread(f"{of_link(link.key).name}|{link.link}", now, links)
             elif link.errors:
                 limits = {name: limit(link.kind, name) for name in link.errors}
                 _judge(of_link(link.key), link.link, link.kind, link.errors, limits, now, links, conditions)
@@ -120,9 +126,8 @@ def _judge(
             continue
         before = row.counters.get(counter)
         after = _step(before, errors[counter], most, now)
-        told = after.grew is not None
         condition = f"link {link} {counter}"
-        if told and (before is None or after.raw != before.raw):
+        if before is not None and after.grew is not None and after.raw > before.raw:
             conditions.bad(
                 subject,
                 CLASSES[kind],
@@ -132,13 +137,20 @@ def _judge(
                 link=link,
             )
             after = Growth(after.raw, after.raw, None, now)
-        elif told and after.grew is not None and now - after.grew >= STOOD_STILL_SECONDS:
+        elif after.grew is not None and now - after.grew >= STOOD_STILL_SECONDS:
             conditions.good(subject, CLASSES[kind], condition, f"{counter} stood still for {now - after.grew:.0f} s")
             after = Growth(after.raw, after.raw)
         if after != before:
             changed[counter] = after
     if changed or now - row.seen >= SEEN_SECONDS:
         links.put(name, Row(now, {**row.counters, **changed}))
+
+
+def _unread(name: str, now: float, links: Draft[Row]) -> None:
+    """Has the next reading of the link be a baseline."""
+    row = links.get(name)
+    if row is not None and now - row.seen <= UNREAD_SECONDS:
+        links.put(name, Row(now - UNREAD_SECONDS - 1.0, row.counters))
 
 
 def _anew(before: Growth | None, raw: int) -> Growth:

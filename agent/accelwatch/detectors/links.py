@@ -119,9 +119,7 @@ def _lanes(subject: Subject, link: Link, conditions: Conditions) -> None:
         conditions.good(subject, CLASS, condition, "every lane is up")
 
 
-def _health(
-    subject: Subject, name: str, links: Iterable[Link], in_use: Draft[bool], conditions: Conditions
-) -> None:
+def _health(subject: Subject, name: str, links: Iterable[Link], in_use: Draft[bool], conditions: Conditions) -> None:
     """The device's word on its HCCS: believed where any lane is up, or it once was OK, so not of unwired cards."""
     links = tuple(links)
     if all(link.healthy for link in links):
@@ -130,9 +128,7 @@ def _health(
         return
     if in_use.get(name) or any(link.state is LinkState.UP for link in links):
         word = next((link.verdict for link in links if link.verdict), "unhealthy")
-        conditions.bad(
-            subject, CLASS, HEALTH, f"the device says that its HCCS is {word}", severity=Severity.DEGRADING
-        )
+        conditions.bad(subject, CLASS, HEALTH, f"the device says that its HCCS is {word}", severity=Severity.DEGRADING)
 
 
 def _expected(reading: Answered, up: int, conditions: Conditions, context: Context) -> None:
@@ -146,8 +142,6 @@ def _expected(reading: Answered, up: int, conditions: Conditions, context: Conte
         conditions.unknown(subject, CLASS, condition)  # what a device does not tell is not down
     elif up < expected:
         message = f"{up} of {expected} expected links between devices are up"
-        conditions.bad(
-            subject, CLASS, condition, message, severity=Severity.DEGRADING, held=EXPECTED_HELD_SECONDS
-        )
+        conditions.bad(subject, CLASS, condition, message, severity=Severity.DEGRADING, held=EXPECTED_HELD_SECONDS)
     else:
         conditions.good(subject, CLASS, condition, "as many links as expected are up")

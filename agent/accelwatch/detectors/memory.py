@@ -9,7 +9,7 @@ import msgspec
 from accelwatch.detectors.base import Answered, Context, Reading
 from accelwatch.detectors.conditions import Conditions, Hold
 from accelwatch.detectors.draft import Draft
-from accelwatch.detectors.growth import Counts, grown
+from accelwatch.detectors.growth import Counts, another_board, grown
 from accelwatch.detectors.subject import Subject, of_device, owner
 from accelwatch.faults.sign import Finding, Sign
 from accelwatch.readings.memory import EccCount, ErrorKind
@@ -65,9 +65,12 @@ class Memory:
                 continue
             subject = of_device(device.key)
             counters = _counters(device.ecc)
-            growth = grown(
-                counts, subject.name, owner(device, context), {label: count.count for label, count in counters.items()}
-            )
+            board = owner(device, context)
+            if another_board(counts.get(subject.name), board):
+                for name in [name for name in windows.rows if name.startswith(f"{subject.name} ")]:
+                    windows.drop(name)
+            raw = {label: count.count for label, count in counters.items()}
+            growth = grown(counts, subject.name, board, raw)
             for label, count in counters.items():
                 if label in growth:
                     findings.append(_sign(subject, count, growth[label], now))

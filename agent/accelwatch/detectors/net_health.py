@@ -59,9 +59,7 @@ def _verdict(subject: Subject, link: Link, held: float, conditions: Conditions) 
         conditions.good(subject, CLASS, condition, f"the network check says {link.verdict}")
     else:
         message = f"the network check of port {link.link} says {link.verdict or 'that it is not healthy'}"
-        conditions.bad(
-            subject, CLASS, condition, message, severity=Severity.DEGRADING, held=held, link=link.link
-        )
+        conditions.bad(subject, CLASS, condition, message, severity=Severity.DEGRADING, held=held, link=link.link)
 
 
 def _light(subject: Subject, link: Link, conditions: Conditions, seen_up: bool) -> None:

@@ -72,9 +72,7 @@ def links_of(reading: Answered, kinds: frozenset[LinkKind]) -> Iterable[Link]:
     yield from (link for link in reading.snapshot.links if link.kind in kinds)
 
 
-def _down(
-    subject: Subject, link: Link, change: Change, now: float, context: Context, conditions: Conditions
-) -> None:
+def _down(subject: Subject, link: Link, change: Change, now: float, context: Context, conditions: Conditions) -> None:
     condition = _condition(link)
     begun = conditions.since(subject, DOWN, condition)
     if begun is None:

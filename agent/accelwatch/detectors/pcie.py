@@ -42,7 +42,13 @@ class PcieLink:
         """Nothing is seen."""
         return State()
 
-    def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
+    def step(
+        self,
+        state: State,
+        reading: Reading,
+        now: float,
+        context: Context,  # noqa: ARG002 - the protocol's
+    ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
         if not isinstance(reading, Answered):
             return state, ()
@@ -67,9 +73,7 @@ def _width(subject: Subject, pcie: Pcie, interval: float, conditions: Conditions
         conditions.good(subject, CLASS, condition, f"the PCIe link has {pcie.width} lanes again")
 
 
-def _generation(
-    subject: Subject, pcie: Pcie, sensors: Sensors | None, interval: float, conditions: Conditions
-) -> None:
+def _generation(subject: Subject, pcie: Pcie, sensors: Sensors | None, interval: float, conditions: Conditions) -> None:
     condition = "pcie generation"
     if not pcie.generation or not pcie.generation_max:
         conditions.unknown(subject, CLASS, condition)

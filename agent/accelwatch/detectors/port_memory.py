@@ -87,9 +87,7 @@ def own_count(link: Link) -> int | None:
     return max(0, link.ups - (link.state is LinkState.UP))
 
 
-def _unseen(
-    port: Port, up: bool | None, count: int | None, history: tuple[float, ...], fell: bool
-) -> tuple[int, int]:
+def _unseen(port: Port, up: bool | None, count: int | None, history: tuple[float, ...], fell: bool) -> tuple[int, int]:
     """Drops that no poll has seen, and those that the port's own count owes still."""
     if count is not None and port.drops is not None:
         if count < port.drops:  # the device was reset: it counts from 0 again

@@ -39,7 +39,13 @@ class Power:
         """Nothing is seen."""
         return State()
 
-    def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
+    def step(
+        self,
+        state: State,
+        reading: Reading,
+        now: float,
+        context: Context,  # noqa: ARG002 - the protocol's
+    ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
         if not isinstance(reading, Answered):
             return state, ()

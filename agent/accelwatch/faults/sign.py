@@ -23,6 +23,7 @@ class Sign(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceKey | None = None
     place: str | None = None  # PCI address or number of a device that the inventory does not know
     code: str | None = None  # the vendor's own
+    family: str | None = None  # of the code, or the kind of a line without one, as the taxonomy has it
     severity: Severity | None = None  # what the evidence itself says; `None`: code table, then class
     message: str
     lasting: bool = False
