@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from accelwatch.taxonomy.lookup import Taxonomy, native
 from accelwatch.taxonomy.model import Actions, Code, FaultClass
 from accelwatch.taxonomy.tables import Entry, TaxonomyError, complaint, read_classes, read_lines, read_table
 
-__all__ = ["CLASSES", "SOURCES", "VENDORS", "Taxonomy", "TaxonomyError", "load", "read"]
+__all__ = ["CLASSES", "PLACEHOLDERS", "SOURCES", "VENDORS", "Taxonomy", "TaxonomyError", "load", "read"]
 
 # Reports, rules and dashboards name them: none may be missing, and a new one is a change of the contract.
 CLASSES = (
@@ -43,8 +44,11 @@ CLASSES = (
     "unknown",
 )
 VENDORS = ("nvidia", "ascend", "host")
+# What an action leaves to be filled in; whoever shows it knows the device.
+PLACEHOLDERS = ("GPU", "NPU", "chip", "phy-id", "address", "netdev", "disk", "PID", "run", "URL")
 SOURCES = ("nvml", "npu_smi", "hccn_tool", "kernel_log", "hccl_log", "rdma", "processes")
 
+_PLACEHOLDER = re.compile(r"<([^<>]*)>")
 _CLASS_FILE, _LINE_FILE = "classes.yml", "logs.yml"
 _TABLES = (("xid", "nvidia_xids.csv"), ("sxid", "nvidia_sxids.csv"), ("ascend", "ascend_codes.csv"))
 
@@ -58,15 +62,16 @@ def load() -> Taxonomy:
 def read(folder: Path) -> Taxonomy:
     """The taxonomy of a folder. Raises `TaxonomyError`, naming file, line and what was expected."""
     path = folder / _CLASS_FILE
-    classes, lines, informational_action = read_classes(path)
+    file = read_classes(path)
+    classes = file.classes
     for name in CLASSES:
         if name not in classes:
             raise complaint(path, 1, f"class {name} is missing, expected the {len(CLASSES)} of the contract")
     for name, class_ in classes.items():
-        _check(path, lines[name], class_)
+        _check(path, file.lines[name], class_)
     entries: list[Entry] = []
-    for family, file in _TABLES:
-        entries += read_table(folder / file, family)
+    for family, table in _TABLES:
+        entries += read_table(folder / table, family)
     entries += read_lines(folder / _LINE_FILE)
     codes = _by_code(folder, entries, classes)
     families = {family for family, _code in codes}
@@ -75,7 +80,8 @@ def read(folder: Path) -> Taxonomy:
             text = f"code_family {entry.code_family!r}, expected one of {', '.join(sorted(families))}"
             raise complaint(folder / entry.file, entry.line, text)
     code_families = {entry.code.family: entry.code_family for entry in entries if entry.code_family is not None}
-    return Taxonomy({name: classes[name] for name in CLASSES}, codes, code_families, informational_action)
+    in_order = {name: classes[name] for name in CLASSES}
+    return Taxonomy(in_order, codes, code_families, file.informational_action, file.recovery_actions)
 
 
 def _check(path: Path, line: int, class_: FaultClass) -> None:
@@ -105,8 +111,16 @@ def _check_vendor(vendor: str, sources: Iterable[str] | None, actions: Actions |
     # A fault of a host is shown under its node's vendor, so the two always need an action.
     if actions is None and (vendor != "host" or sources):
         raise ValueError("no action, expected one per history")
-    if actions is not None and not all(text.strip() for text in msgspec.structs.astuple(actions)):
+    for text in msgspec.structs.astuple(actions) if actions is not None else ():
+        _check_action(text)
+
+
+def _check_action(text: str) -> None:
+    if not text.strip():
         raise ValueError("an empty action, expected a text")
+    for name in _PLACEHOLDER.findall(text):
+        if name not in PLACEHOLDERS:
+            raise ValueError(f"<{name}> in an action, expected one of <{'>, <'.join(PLACEHOLDERS)}>")
 
 
 def _by_code(
@@ -119,6 +133,10 @@ def _by_code(
         code, path = entry.code, folder / entry.file
         if code.class_ not in classes:
             raise complaint(path, entry.line, f"class {code.class_!r}, expected one of {', '.join(CLASSES)}")
+        try:
+            _check_action(code.action if code.action is not None else "-")
+        except ValueError as error:
+            raise complaint(path, entry.line, f"{code.family} {code.code or ''}: {error}") from None
         if code.code is not None and native(code.family, code.code) != code.code:
             text = f"code {code.code!r}, expected it as {native(code.family, code.code)!r}"
             raise complaint(path, entry.line, text)

@@ -12,16 +12,18 @@ from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.model import Code, FaultClass, Meaning
 
 UNKNOWN = "unknown"
+_FIRST_SXID = 10000
+_DIGITS = 8  # of an Ascend device code
 History = Literal["first", "after_reset", "after_repair"]
 
-_ASCEND = re.compile(r"(?:0[xX])?([0-9a-fA-F]{1,8})")
-_CONSOLE = re.compile(r"[A-Z][A-Z0-9][0-9]{4}")  # EI0006: of CANN's libraries (reference/ascend.md section 6)
+_HEXADECIMAL = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)")
+_CONSOLE = re.compile(r"E[A-Z][0-9]{4}")  # EI0006: of CANN's libraries (reference/ascend.md section 6)
 
 
 def native(family: str, code: str) -> str:
     """A code as the tables write it: `80E01801` for `0x80e01801`, `79` for `079`, `EI0006` for `ei0006`.
 
-    UnifiedBus switch events keep their form `[0x00f1fef5,155912,npu,na]`, without blanks.
+    UnifiedBus switch events keep their form `[0x00f1fef5,155912,npu,na]`, in lower case and without blanks.
     """
     code = code.strip()
     if family in ("xid", "sxid"):
@@ -31,9 +33,9 @@ def native(family: str, code: str) -> str:
     if family != "ascend":
         return code
     if code.startswith("["):
-        return code.replace(" ", "").lower().replace(",l2,", ",L2,")
-    hexadecimal = _ASCEND.fullmatch(code)
-    return hexadecimal[1].upper().zfill(8) if hexadecimal else code
+        return code.replace(" ", "").lower()
+    hexadecimal = _HEXADECIMAL.fullmatch(code)
+    return hexadecimal[1].upper().zfill(_DIGITS) if hexadecimal else code
 
 
 class Taxonomy:
@@ -45,6 +47,7 @@ class Taxonomy:
         codes: Mapping[tuple[str, str | None], Code],
         code_families: Mapping[str, str],
         informational_action: str,
+        recovery_actions: Mapping[int, str],
     ) -> None:
         """`code_families`: by kind of line, the family of the codes that such a line may carry."""
         self.classes: Mapping[str, FaultClass] = MappingProxyType(dict(classes))
@@ -52,6 +55,7 @@ class Taxonomy:
         self.families = frozenset(family for family, _code in codes)
         self._code_families = code_families
         self._informational_action = informational_action
+        self._recovery_actions = recovery_actions
 
     def class_(self, name: str) -> FaultClass:
         """A class by its name. Raises `KeyError`: a detector that names another is wrong."""
@@ -116,6 +120,10 @@ class Taxonomy:
         chosen: str = getattr(actions, history)
         return chosen
 
+    def recovery_action(self, number: int) -> str | None:
+        """What to do for the recovery action that NVIDIA's driver asks for; `None` for 0 (none) and unknown ones."""
+        return self._recovery_actions.get(number)
+
     def family_of(self, vendor: str, code: str) -> str | None:
         """The family of a vendor's code, also of one that the tables do not have; `None` for what looks like none.
 
@@ -125,11 +133,13 @@ class Taxonomy:
         if vendor == "nvidia" and code.isdecimal():
             return "xid" if int(code) < _FIRST_SXID else "sxid"
         if vendor == "ascend":
-            if _CONSOLE.fullmatch(code.upper()) and not code.isdecimal():
-                return "hccl" if ("hccl", native("hccl", code)) in self.codes or code[0] in "EWIewi" else "ascend"
-            if ("ascend", native("ascend", code)) in self.codes or _ASCEND.fullmatch(code) or code.startswith("["):
+            if _CONSOLE.fullmatch(code.upper()):
+                return "hccl"
+            normal = native("ascend", code)
+            if (
+                ("ascend", normal) in self.codes
+                or code.startswith("[")
+                or (len(normal) == _DIGITS and _HEXADECIMAL.fullmatch(normal))
+            ):
                 return "ascend"
         return None
-
-
-_FIRST_SXID = 10000

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
 from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.model import Code, FaultClass
+
+T = TypeVar("T")
 
 COLUMNS = ["code", "class", "severity", "rank", "flags", "name", "meaning", "action"]
 FLAGS = ("echo", "application_suspect", "ignore")
@@ -94,19 +96,30 @@ def _flags(path: Path, line: int, marks: list[str]) -> dict[str, bool]:
     return dict.fromkeys(marks, True)
 
 
-def read_classes(path: Path) -> tuple[dict[str, FaultClass], dict[str, int], str]:
-    """The classes by name, the line of each, and the action for what only informs. Raises `TaxonomyError`."""
-    document = Document(path, ("informational_action", "classes"))
+class ClassFile(msgspec.Struct, frozen=True):
+    """The file of classes. `lines`: where each class stands."""
+
+    classes: dict[str, FaultClass]
+    lines: dict[str, int]
+    informational_action: str
+    recovery_actions: dict[int, str]
+
+
+def read_classes(path: Path) -> ClassFile:
+    """The classes, and the actions that hold for all of them. Raises `TaxonomyError`."""
+    document = Document(path, ("informational_action", "recovery_actions", "classes"))
     classes = {}
     for name, raw in document.mapping("classes").items():
         try:
             classes[name] = msgspec.convert({**raw, "name": name}, FaultClass)
         except (msgspec.ValidationError, TypeError) as error:
             raise complaint(path, document.line("classes", name), f"class {name}: {error}") from error
-    informational = document.data["informational_action"]
-    if not isinstance(informational, str) or not informational.strip():
-        raise complaint(path, document.line("informational_action"), "informational_action: expected a text")
-    return classes, {name: document.line("classes", name) for name in classes}, informational
+    return ClassFile(
+        classes,
+        {name: document.line("classes", name) for name in classes},
+        document.value("informational_action", str),
+        document.value("recovery_actions", dict[int, str]),
+    )
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"class_": "class"}):
@@ -178,6 +191,13 @@ class Document:
         if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
             raise complaint(self.path, self.line(key), f"{key}: expected names with their properties")
         return found
+
+    def value(self, key: str, type_: type[T]) -> T:
+        """What stands at a key of the file, as that type."""
+        try:
+            return msgspec.convert(self.data[key], type_)
+        except msgspec.ValidationError as error:
+            raise complaint(self.path, self.line(key), f"{key}: {error}") from error
 
     def line(self, *keys: str) -> int:
         """Where a key stands."""
