@@ -201,3 +201,12 @@ def test_trouble_strikes_hccn_tool_alone(family: str) -> None:
     of.hccn_tool_trouble = [ToolTrouble("block", "-speed")]
     assert hccn_tool.answer(of, argv).block
     assert not hccn_tool.answer(of, [word.replace("speed", "stat") for word in argv]).block
+
+
+def test_fec_of_a_950_is_a_table() -> None:
+    """As its manual prints it; the device goes by its NPU ID."""
+    of = node("950", npu_id=0, index=6)
+    assert ask_950(of, "fec", *UB).splitlines()[1:4:2] == [
+        "| NPU | UDie | Port | rs_mode | auto_change_mode | itlv_mode  |",
+        "| 0   | 0    | 4    | 128 T4  | Static           | Interweave |",
+    ]

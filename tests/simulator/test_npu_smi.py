@@ -271,6 +271,26 @@ def test_refusals_stand_on_standard_output(family: str, line: str, status: int, 
     assert text in answer.stdout
 
 
+def test_active_events_are_listed_or_na() -> None:
+    """950 names no chip, another chip must be named; the second event stands behind an empty key."""
+    of = node("950", device(), tool="26.0.0")
+    assert ask(of, "info -t current-fault-event -i 0").splitlines() == [
+        "\tFault Event Count              : 0",
+        "\tFault Event Information        : NA",
+    ]
+    of = node("910B", device(health="Alarm", error_codes=["80E01801", "80CB800A"]), tool="25.7.0")
+    lines = ask(of, "info -t current-fault-event -i 0 -c 0").splitlines()
+    assert lines[1].startswith("\tFault Event Information        : event id=0x80E01801, severity=2, node type ex=")
+    assert lines[2].startswith(f"\t{'':<30} : event id=0x80CB800A, ")
+    assert npu_smi.answer(of, ["info", "-t", "current-fault-event", "-i", "0"]).status == 215
+
+
+def test_errors_between_dies_have_keys_without_padding() -> None:
+    """One tab, then the key as it is."""
+    of = node("A3", device(sio_errors={"rx_error": 3}))
+    assert ask(of, "info -t sio-info -i 0 -c 0") == "\tTX Error Count : 0\n\tRX Error Count : 3\n"
+
+
 def test_options_may_come_in_any_order() -> None:
     """-i before -t answers the same."""
     of = node("910B", device())

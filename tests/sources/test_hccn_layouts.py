@@ -38,6 +38,13 @@ def test_a_module_in_columns_has_its_powers_thresholds_and_flags() -> None:
     )
 
 
+def test_a_module_of_one_lane_has_no_lane_numbers() -> None:
+    """Older boards print its power without a number."""
+    optics = parse_optical("optical info:\npresent : present\nTx Power : 0.9120 mW\nRx Power : 0.0007 mW\n")
+    assert optics is not None
+    assert (optics.tx_power_milliwatts, optics.rx_power_milliwatts) == ((0.9120,), (0.0007,))
+
+
 def test_columns_without_a_value_say_nothing_of_the_module() -> None:
     """`-` everywhere is a module that is absent or cannot be read: neither present nor dark."""
     optics = parse_optical(OPTICAL_V2_ABSENT)

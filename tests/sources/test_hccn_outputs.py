@@ -67,6 +67,44 @@ def test_a_950_port_has_the_state_of_the_device_now() -> None:
     assert states(hccn_tool.poll()) == [("ub0-7", LinkState.UP, 4), ("ub1-7", LinkState.UP, 4)]
 
 
+def test_a_port_state_that_is_not_told_is_unknown() -> None:
+    """Neither UP nor DOWN is not down."""
+    tools = SimulatedTools(node_of("950", 1))
+    tools.answer = lambda line: (
+        Output(0, PORTS_950.replace("DOWN       ", "NA         "), "")
+        if "-dev_info" in line
+        else Output(0, NO_RECORDS_950, "")
+        if "-link_stat" in line
+        else None
+    )
+    assert [state for _, state, _ in states(tool(tools).poll())] == [LinkState.UP, LinkState.UNKNOWN]
+
+
+def test_a_refused_query_is_asked_once_unless_it_has_answered_before() -> None:
+    """What the tool does not have is asked no more; what it had comes back."""
+    tools = SimulatedTools(node_of("910B", 1))
+    refusal = Output(0, "This device does not support optical.\n", "")
+    tools.answer = lambda line: refusal if "-optical" in line else None
+    hccn_tool = tool(tools)
+    for _ in range(200):
+        assert hccn_tool.poll().problems == ()
+    assert sum("-optical" in call for call in tools.calls) == 1
+    tools.answer = lambda line: Output(0, "The VM does not support this command.\n", "") if "-stat" in line else None
+    before = sum("-stat -g" in call for call in tools.calls)
+    for _ in range(200):
+        hccn_tool.poll()
+    assert 2 <= sum("-stat -g" in call for call in tools.calls) - before <= 4
+
+
+def test_a_line_without_its_end_is_not_read() -> None:
+    """The last number of what is cut may be a part of one."""
+    tools = SimulatedTools(node_of("910B", 1))
+    tools.answer = lambda line: (
+        Output(0, "packet statistics:\nroce_rx_err_pkt_num:7\nroce_tx_err_pkt_num:12", "") if "-stat" in line else None
+    )
+    assert tool(tools).poll().links[0].errors == {"roce_rx_err_pkt_num": 7}
+
+
 def test_950_is_not_asked_what_its_tool_does_not_have() -> None:
     """Its tool has neither net_health nor optical."""
     tools = SimulatedTools(node_of("950", 1))

@@ -162,3 +162,12 @@ def test_a_cut_table_makes_no_device_missing() -> None:
         snapshot = npu_smi.poll()
         assert not snapshot.complete or len(snapshot.devices) == 8
         assert snapshot.problems
+
+
+def test_the_logic_id_of_a_950_is_its_npu_id() -> None:
+    """Its `-m` has no logic id, and its physical id is another number: hccn_tool takes the NPU ID."""
+    tools = SimulatedTools(node_of("950", 2))
+    for device, npu, phy in zip(tools.node.ascend, (2, 5), (10, 13), strict=True):
+        device.npu_id, device.phy_id = npu, phy
+    identities = [device.identity for device in source(tools).poll(everything=True).devices]
+    assert [(one.npu_id, one.logic_id, one.phy_id) for one in identities] == [(2, 2, 10), (5, 5, 13)]

@@ -13,7 +13,8 @@ from accelwatch.readings.link import Optics
 from accelwatch.sources.hccn_outputs import table_rows, values
 from accelwatch.sources.npu_smi_values import decimal, first_decimal, hexadecimal
 
-_LANE = re.compile(r"^(Tx|Rx) ?Power ?(?:Lane)?(\d)$", re.IGNORECASE | re.ASCII)
+# A module with one lane has no number behind it.
+_LANE = re.compile(r"^(Tx|Rx) ?Power ?(?:Lane)?(\d?)$", re.IGNORECASE | re.ASCII)
 # `RxPower Lane0(dBm)  -1.23  ...`, `Temperature(C)  41.00  ...`: an item with its unit, then its columns.
 _ITEM = re.compile(r"^\s*([A-Z]\w*(?: Lane\d)?)\((C|V|mA|dBm|dB)\)\s+(\S.*?)\s*$", re.ASCII)
 _FLAG = re.compile(r"^\s*(RxLos|TxLos) Flag\s+((?:Normal|Abnormal|-)(?:\s*\|\s*(?:Normal|Abnormal|-))*)\s*$")
@@ -33,7 +34,7 @@ def parse_optical(output: str) -> Optics | None:
     lanes: dict[str, dict[int, float | None]] = {"tx": {}, "rx": {}}
     for key, value in found.items():
         if match := _LANE.match(key):
-            lanes[match[1].lower()][int(match[2])] = _with_unit(value)
+            lanes[match[1].lower()][int(match[2] or 0)] = _with_unit(value)
     voltage = first_decimal(found.get("Vcc"))
     return Optics(
         present=found["present"] == "present" if "present" in found else None,
@@ -63,7 +64,7 @@ def _columns(output: str) -> Optics | None:
         if match is None:
             continue
         way = match[1].capitalize()
-        lanes[way][int(match[2])] = _milliwatts(row.get("Value"))
+        lanes[way][int(match[2] or 0)] = _milliwatts(row.get("Value"))
         if low[way] is None:
             low[way] = _milliwatts(row.get("LowAlarm"))
     if not items:
