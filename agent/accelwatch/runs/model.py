@@ -57,6 +57,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     ended: float | None = None
     ended_at: float | None = None
+    ended_by_at: float | None = None  # when the end was seen: later than `ended_at` where the agent was not there
     outcome: Outcome | None = None
     detail: str = ""  # exit status, signal, OOM
     onset_at: float | None = None  # last progress before the end, or before the hang
