@@ -11,7 +11,7 @@ import msgspec
 
 from accelwatch.taxonomy.lookup import Taxonomy, native
 from accelwatch.taxonomy.model import Actions, Code, FaultClass
-from accelwatch.taxonomy.tables import Entry, TaxonomyError, complaint, read_classes, read_lines, read_table
+from accelwatch.taxonomy.tables import ClassFile, Entry, TaxonomyError, complaint, read_classes, read_lines, read_table
 
 __all__ = ["CLASSES", "PLACEHOLDERS", "SOURCES", "VENDORS", "Taxonomy", "TaxonomyError", "load", "read"]
 
@@ -69,6 +69,7 @@ def read(folder: Path) -> Taxonomy:
             raise complaint(path, 1, f"class {name} is missing, expected the {len(CLASSES)} of the contract")
     for name, class_ in classes.items():
         _check(path, file.lines[name], class_)
+    _check_common(path, file)
     entries: list[Entry] = []
     for family, table in _TABLES:
         entries += read_table(folder / table, family)
@@ -82,6 +83,15 @@ def read(folder: Path) -> Taxonomy:
     code_families = {entry.code.family: entry.code_family for entry in entries if entry.code_family is not None}
     in_order = {name: classes[name] for name in CLASSES}
     return Taxonomy(in_order, codes, code_families, file.informational_action, file.recovery_actions)
+
+
+def _check_common(path: Path, file: ClassFile) -> None:
+    texts = [("recovery_actions", text) for text in file.recovery_actions.values()]
+    for key, text in [("informational_action", file.informational_action), *texts]:
+        try:
+            _check_action(text)
+        except ValueError as error:
+            raise complaint(path, file.lines[key], f"{key}: {error}") from None
 
 
 def _check(path: Path, line: int, class_: FaultClass) -> None:

@@ -100,7 +100,7 @@ class ClassFile(msgspec.Struct, frozen=True):
     """The file of classes. `lines`: where each class stands."""
 
     classes: dict[str, FaultClass]
-    lines: dict[str, int]
+    lines: dict[str, int]  # also of the two below
     informational_action: str
     recovery_actions: dict[int, str]
 
@@ -114,9 +114,11 @@ def read_classes(path: Path) -> ClassFile:
             classes[name] = msgspec.convert({**raw, "name": name}, FaultClass)
         except (msgspec.ValidationError, TypeError) as error:
             raise complaint(path, document.line("classes", name), f"class {name}: {error}") from error
+    lines = {name: document.line("classes", name) for name in classes}
+    lines |= {key: document.line(key) for key in ("informational_action", "recovery_actions")}
     return ClassFile(
         classes,
-        {name: document.line("classes", name) for name in classes},
+        lines,
         document.value("informational_action", str),
         document.value("recovery_actions", dict[int, str]),
     )
@@ -166,7 +168,7 @@ class Document:
             try:
                 root = loader.get_single_node()
                 self._note(root, ())
-                self.data: dict[str, Any] = loader.construct_document(root)
+                self.data: dict[str, Any] = loader.construct_document(root) if root is not None else {}
             except yaml.YAMLError as error:
                 mark = getattr(error, "problem_mark", None)
                 raise complaint(path, mark.line + 1 if mark else 1, f"not YAML: {error}") from error
