@@ -52,6 +52,7 @@ class Io(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_seconds: float | None = None
     read_bytes: int | None = None
     written_bytes: int | None = None
+    rated_from: float | None = None
     rated_at: float | None = None
     cpu: float | None = None
     read: float | None = None
@@ -74,6 +75,7 @@ def measure(io: Io | None, work: Work) -> Io:
         return io
     return Io(
         at=work.at,
+        rated_from=io.at,
         rated_at=work.at,
         cpu=_rate(io.cpu_seconds, work.cpu_seconds, length),
         read=_rate(io.read_bytes, work.read_bytes, length),
@@ -89,20 +91,32 @@ def _rate(before: float | None, now: float | None, length: float) -> float | Non
     return (now - before) / length
 
 
-def evidence(io: Io, work: Work, activities: Collection[Activity], now: float, *, active_cause: bool) -> Pause | None:
-    """What its processes and devices show now. With a fault in force, a process that blocks is no sign of a save."""
+def evidence(
+    io: Io, work: Work, activities: Collection[Activity], *, since: float, now: float, active_cause: bool
+) -> Pause | None:
+    """What its processes and devices show now, in a wait that began at `since`.
+
+    With a fault in force, neither a process that blocks nor one that keeps its core busy is a sign of ordinary work.
+    """
     if not _STOPPED.isdisjoint(work.states):
         return Pause.STOPPED
-    fresh = io.rated_at is not None and now - io.rated_at <= _RATE_VALID_SECONDS
-    cpu, read, written = (io.cpu, io.read, io.written) if fresh else (None, None, None)
-    if written is not None and written >= SAVE_BYTES_PER_SECOND:
-        return Pause.SAVE
     if not active_cause and not _BLOCKED.isdisjoint(work.states):
         return Pause.SAVE
-    quiet = sum(activity is Activity.QUIET for activity in activities)
-    if cpu is not None and activities and quiet >= QUIET_SHARE * len(activities):
-        if cpu >= CPU_LOW * len(activities) and read is not None and read >= READ_BYTES_PER_SECOND:
-            return Pause.INPUT
-        if cpu >= CPU_AT_WORK * len(activities):
-            return Pause.HOST
+    # A window that began before the wait still shows the work.
+    whole = io.rated_from is not None and io.rated_from >= since
+    if whole and io.rated_at is not None and now - io.rated_at <= _RATE_VALID_SECONDS:
+        seen = _rates(io, activities, active_cause)
+        if seen is not None:
+            return seen
     return Pause.VALIDATION if Activity.BUSY in activities else None
+
+
+def _rates(io: Io, activities: Collection[Activity], active_cause: bool) -> Pause | None:
+    if io.written is not None and io.written >= SAVE_BYTES_PER_SECOND:
+        return Pause.SAVE
+    quiet = sum(activity is Activity.QUIET for activity in activities)
+    if active_cause or io.cpu is None or quiet < QUIET_SHARE * len(activities):
+        return None
+    if io.cpu >= CPU_LOW * len(activities) and io.read is not None and io.read >= READ_BYTES_PER_SECOND:
+        return Pause.INPUT
+    return Pause.HOST if io.cpu >= CPU_AT_WORK * len(activities) else None

@@ -111,7 +111,7 @@ def step(
     if state is None:
         state = State(at=now, began=now, pids=pids)
     elif pids and pids != state.pids:
-        state = _disarmed(state, pids, now)
+        state = msgspec.structs.replace(_disarmed(state, pids, now), io=None)
     io = pauses.measure(state.io, work)
     seconds = min(max(0.0, now - state.at), _MOST_STEP_SECONDS)
     devices = _observe(state, samples, work, io, now, floors)
@@ -145,14 +145,15 @@ def _disarmed(state: State, pids: tuple[int, ...], now: float) -> State:
         key: msgspec.structs.replace(device, busy_seconds=0.0, memory_peak=None, released=False)
         for key, device in state.devices.items()
     }
-    return State(at=state.at, began=now, pids=pids, devices=devices, longest=state.longest)
+    return State(at=state.at, began=now, pids=pids, devices=devices, io=state.io, longest=state.longest)
 
 
 def _observe(
     state: State, samples: Iterable[Sample], work: Work, io: Io, now: float, floors: Mapping[str, Floor]
 ) -> dict[str, DeviceState]:
     members = set(work.devices)
-    frozen = state.level > Level.NONE or (state.wait is not None and now - state.wait.since >= FREEZE_SECONDS)
+    waits = state.wait is not None and now - state.wait.since >= FREEZE_SECONDS
+    frozen = state.level > Level.NONE or (waits and _armed(state))
     cpu_low = io.cpu_low(now, len(members))
     devices = {key: device for key, device in state.devices.items() if key in members}
     for sample in samples:
@@ -230,9 +231,11 @@ def _waiting(state: State, known: list[DeviceState], work: Work, seconds: float,
         if elapsed - wait.covered > max(GAP_SECONDS, (1 - KNOWN_SHARE) * elapsed):
             wait = Wait(now, 0.0, 0.0, wait.steady)
     state = msgspec.structs.replace(state, wait=wait, mixed=0.0)
-    assert state.io is not None  # noqa: S101 (measured before)
     shown = [device.activity for device in known]
-    seen = pauses.evidence(state.io, work, shown, now, active_cause=active_cause)
+    if state.io is None:
+        seen = None
+    else:
+        seen = pauses.evidence(state.io, work, shown, since=wait.since, now=now, active_cause=active_cause)
     if seen is not None:
         state = msgspec.structs.replace(state, pause=seen, paused_until=now + HOLD_SECONDS)
     level = _level(state, wait, work, now, active_cause)
