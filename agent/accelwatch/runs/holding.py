@@ -12,7 +12,7 @@ from accelwatch.readings.process import HostProcess
 # (15 characters): NVIDIA's and Huawei's own, and the monitors that people run.
 _NO_RUNS = (
     "nvidia-smi", "nvidia-persiste", "nvidia-cuda-mps", "nvidia-modprobe", "nvidia-device-p", "nvidia-bug-repo",
-    "nv-hostengine", "nv-fabricmanage", "nv-fabric", "nvlsm", "nvsm", "dcgm", "dcgmi", "dcgmproftester",
+    "nv-hostengine", "nv-fabricmanage", "nv-fabric", "nvlsm", "nvsm", "dcgm", "dcgm-", "dcgmi", "dcgmproftester",
     "npu-smi", "npu-exporter", "npu_exporter", "hccn_tool", "hccp_service", "ascend-dmi", "ascend-device-p",
     "ascend_dmi", "device-plugin", "msnpureport", "dmp_daemon", "slogd", "log-daemon", "adda",
     "nvtop", "nvitop", "gpustat", "btop", "gpud", "all-smi", "telegraf", "Xorg", "Xwayland", "gnome-shell",
