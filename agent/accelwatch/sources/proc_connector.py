@@ -1,7 +1,7 @@
 """The kernel's process events: a netlink socket that tells of each exit, with its status.
 
-Formats: linux/netlink.h (nlmsghdr), linux/connector.h (cn_msg), linux/cn_proc.h (proc_event). Needs CAP_NET_ADMIN and
-the first network, user and process namespaces.
+Formats: linux/netlink.h (nlmsghdr), linux/connector.h (cn_msg), linux/cn_proc.h (proc_event). Needs
+CAP_NET_ADMIN before Linux 6.6, and always the first network, user and process namespaces.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import time
+from pathlib import Path
 
 _NETLINK_CONNECTOR = 11
 _CN_IDX_PROC, _CN_VAL_PROC, _LISTEN = 1, 1, 1
@@ -26,11 +27,15 @@ _ACKNOWLEDGED_WITHIN_SECONDS = 1.0
 # 10,000 exits in a second are about 8 MB of buffers; the follower looks every 50 ms.
 _BUFFER_BYTES = 4 << 20
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # linux/proc_ns.h, PROC_PID_INIT_INO
 LONGEST = 256
 
 
 def open_connector() -> socket.socket:
     """A non-blocking socket whose every message is the exit of a whole process. Raises `OSError`."""
+    if _PID_NAMESPACE.exists() and _PID_NAMESPACE.stat().st_ino != _FIRST_PID_NAMESPACE:
+        raise OSError(errno.ENOTCONN, "this is another pid namespace than the host's: the kernel's pids are not ours")
     connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR)
     try:
         connector.bind((0, _CN_IDX_PROC))
