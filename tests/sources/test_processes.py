@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from accelwatch.readings.process import Launcher, ProcessExit, RunIdentity
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.commands import ToolRunner
 from accelwatch.sources.privileged import LocalReads
@@ -30,7 +33,14 @@ class Host:
         self.refused: set[int] = set()
         host = self
 
+        self.closed: set[int] = set()
+
         class Reads(LocalReads):
+            def environment(self, proc: Path, pid: int) -> dict[str, str]:
+                if pid in host.closed:
+                    raise PermissionError(13, "Permission denied")
+                return super().environment(proc, pid)
+
             def open_files(self, proc: Path, pid: int) -> list[str]:
                 host.looked.append(pid)
                 if pid in host.refused:
@@ -49,6 +59,12 @@ class Host:
         (home / "status").write_text(f"Name:\ttrain er\nState:\t{state}\nPid:\t{pid}\nPPid:\t1\n")
         (home / "cmdline").write_bytes(b"trainer\0--token=s3cr3t\0")
         return home
+
+    def tree(self, pid: int, name: str, parent: int, group: int, session: int, started: int) -> None:
+        """Who a process comes from."""
+        (self.proc / str(pid)).mkdir(exist_ok=True)
+        numbers = [parent, group, session, *[0] * 7, 0, 0, 0, 0, 20, 0, 1, 0, started, *[0] * 30]
+        (self.proc / str(pid) / "stat").write_text(f"{pid} ({name}) S {' '.join(str(n) for n in numbers)}\n")
 
     def holders(self, everything: bool = False) -> list[int]:
         self.looked.clear()
@@ -155,6 +171,122 @@ def test_a_process_that_ends_during_the_look_is_passed_over(host: Host) -> None:
     shutil.rmtree(host.process(7, "/dev/nvidia0") / "fd")
     snapshot = host.source.poll()
     assert (snapshot.processes, snapshot.problems) == ((), ())
+
+
+# --- whose run
+
+
+def test_the_environment_is_read_once_and_only_the_identity_stays(host: Host) -> None:
+    """Neither a secret nor an allowed variable that names no run is kept anywhere in the source."""
+    home = host.process(7, "/dev/nvidia0")
+    (home / "environ").write_bytes(
+        b"SLURM_JOB_ID=4711\0RANK=3\0AWS_SECRET_ACCESS_KEY=s3cr3t\0HCCL_EXEC_TIMEOUT=77123\0"
+    )
+    (process,) = host.source.poll().processes
+    assert process.run == RunIdentity(run_id="4711", base="0", launcher="slurm", rank=3)
+    (home / "environ").write_bytes(b"SLURM_JOB_ID=4712\0")
+    (process,) = host.source.poll().processes
+    assert process.run is not None
+    assert process.run.run_id == "4711"
+    state = pickle.dumps({key: value for key, value in vars(host.source).items() if key not in ("_reads", "_clock")})
+    assert b"4711" in state
+    assert b"s3cr3t" not in state
+    assert b"77123" not in state
+
+
+def test_another_process_of_the_same_pid_is_read_anew(host: Host) -> None:
+    (host.process(7, "/dev/nvidia0") / "environ").write_bytes(b"SLURM_JOB_ID=4711\0")
+    host.source.poll()
+    shutil.rmtree(host.proc / "7")
+    (host.process(7, "/dev/nvidia0", ticks=900) / "environ").write_bytes(b"SLURM_JOB_ID=4712\0")
+    (process,) = host.source.poll().processes
+    assert process.run is not None
+    assert process.run.run_id == "4712"
+
+
+def test_an_environment_that_may_not_be_read_is_told_once(host: Host) -> None:
+    """The run is then known by its launcher's process group."""
+    host.closed = {7, 8}
+    host.process(7, "/dev/nvidia0")
+    snapshot = host.source.poll()
+    assert (snapshot.processes[0].run, snapshot.processes[0].environment_readable) == (None, False)
+    assert snapshot.problems == (
+        f"{host.proc}/7/environ may not be read: runs are told apart by their launcher's process group and carry this "
+        "node's name in place of the scheduler's job id; grant CAP_SYS_PTRACE",
+    )
+    host.process(8, "/dev/nvidia1")
+    assert host.source.poll().problems == ()
+
+
+def test_the_launcher_is_the_parent_and_its_group_is_known_by_its_leader(host: Host) -> None:
+    host.process(7, "/dev/nvidia0")
+    host.tree(7, "train", 5, 7, 7, 300)
+    host.tree(5, "torchrun", 4, 4, 4, 200)
+    host.tree(4, "bash", 1, 4, 4, 100)
+    (process,) = host.source.poll().processes
+    assert process.launcher == Launcher(pid=5, name="torchrun", group=4, instance=100)
+    assert (process.parent, process.group, process.session, process.instance) == (5, 7, 7, 300)
+
+
+@pytest.mark.parametrize("parent", ["bash", "systemd", "slurmstepd", "containerd-shim-runc-v2", "sshd"])
+def test_what_a_shell_or_a_daemon_started_is_its_own_launcher(host: Host, parent: str) -> None:
+    host.process(7, "/dev/nvidia0")
+    host.tree(7, "python3", 5, 7, 5, 300)
+    host.tree(5, parent[:15], 1, 5, 5, 200)
+    (process,) = host.source.poll().processes
+    assert process.launcher == Launcher(pid=7, name="python3", group=7, instance=300)
+
+
+def test_a_group_goes_on_when_its_leader_has_ended(host: Host) -> None:
+    host.process(7, "/dev/nvidia0")
+    host.tree(7, "python3", 1, 4, 4, 300)
+    (process,) = host.source.poll().processes
+    assert process.launcher == Launcher(pid=7, name="python3", group=4, instance=300)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "0::/system.slice/docker-{}.scope",
+        "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-{}.scope",
+        "11:devices:/docker/" + "b" * 64 + "/docker/{}\n0::/",
+    ],
+)
+def test_a_container_is_known_from_the_control_group(host: Host, path: str) -> None:
+    identity = "0123456789abcdef" * 4
+    (host.process(7, "/dev/nvidia0") / "cgroup").write_text(path.format(identity) + "\n")
+    (process,) = host.source.poll().processes
+    assert process.container == identity
+
+
+def test_a_process_of_the_host_has_no_container(host: Host) -> None:
+    (host.process(7, "/dev/nvidia0") / "cgroup").write_text("0::/system.slice/slurmstepd.scope/job_4711\n")
+    host.process(8, "/dev/nvidia1")  # no such file
+    assert [process.container for process in host.source.poll().processes] == [None, None]
+
+
+def test_holders_and_their_launchers_are_watched_for_their_end(tmp_path: Path) -> None:
+    """Nobody else; a process that ended is told with its status."""
+    host = Host(tmp_path)
+    told: list[ProcessExit] = []
+    source = Processes(proc=host.proc, reads=LocalReads(ToolRunner()), clock=host.clock, exits=told.extend)
+    source.start()
+    try:
+        host.process(7, "/dev/nvidia0")
+        host.tree(7, "train", 5, 7, 7, 300)
+        host.tree(5, "torchrun", 1, 5, 5, 200)
+        host.process(9)
+        source.poll()
+        assert source.exits_followed
+        wall = host.clock.time() + 86_400 * 365
+        (host.proc / "exits").write_text(f"9 0 - {wall}\n7 - 9 {wall}\n5 1 - {wall}\n")
+        deadline = time.monotonic() + 5.0
+        while len(told) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [(exit_.pid, exit_.code, exit_.signal) for exit_ in told] == [(7, None, 9), (5, 1, None)]
+    finally:
+        source.close()
+    assert not source.exits_followed
 
 
 def test_a_tree_that_is_not_there_is_absent_and_fails(tmp_path: Path) -> None:
