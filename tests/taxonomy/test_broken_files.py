@@ -181,8 +181,8 @@ def test_an_empty_action(folder):
 
 
 def test_a_place_to_fill_in_that_nobody_fills(folder):
-    change(folder, "classes.yml", "--gpu-reset -i <GPU>", "--gpu-reset -i <gpu index>")
-    refused(folder, "classes.yml:", "recovery_actions", "<gpu index>", "<GPU>")
+    change(folder, "classes.yml", "Nothing now: it is", "Nothing now on <it>: it is")
+    refused(folder, "classes.yml:", "informational_action", "<it>", "<GPU>")
     shutil.copy(SHIPPED / "classes.yml", folder)
     change(folder, "classes.yml", "Replace the GPU; if its slot", "Replace <GPU index>; if its slot")
     refused(folder, "classes.yml:", "device_lost, nvidia", "<GPU index>")

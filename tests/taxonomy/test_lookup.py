@@ -2,6 +2,7 @@
 
 import pytest
 
+from accelwatch.readings.health import RecoveryAction
 from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy import loader
@@ -236,8 +237,11 @@ def test_a_host_without_an_action_of_its_own_is_still_told_something():
     assert TAXONOMY.action("device_lost", "host").endswith(".")
 
 
-def test_the_drivers_recovery_action_is_told_in_words():
-    assert TAXONOMY.recovery_action(0) is None
-    assert "--gpu-reset" in str(TAXONOMY.recovery_action(1))
-    assert "reboot" in str(TAXONOMY.recovery_action(2))
-    assert TAXONOMY.recovery_action(99) is None
+@pytest.mark.parametrize("number", [action.value for action in RecoveryAction if action is not RecoveryAction.NONE])
+def test_what_the_driver_asks_for_is_told_in_words(number):
+    family = f"recovery_action_{number}"
+    meaning = TAXONOMY.meaning(family, None)
+    assert meaning.class_.name == "driver_software"
+    action = TAXONOMY.action("driver_software", "nvidia", family=family)
+    assert action != TAXONOMY.action("driver_software", "nvidia")
+    assert ("reset" in action) == ("RESET" in RecoveryAction(number).name)

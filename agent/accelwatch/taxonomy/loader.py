@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from accelwatch.taxonomy.lookup import Taxonomy, native
 from accelwatch.taxonomy.model import Actions, Code, FaultClass
-from accelwatch.taxonomy.tables import ClassFile, Entry, TaxonomyError, complaint, read_classes, read_lines, read_table
+from accelwatch.taxonomy.tables import Entry, TaxonomyError, complaint, read_classes, read_lines, read_table
 
 __all__ = ["CLASSES", "PLACEHOLDERS", "SOURCES", "VENDORS", "Taxonomy", "TaxonomyError", "load", "read"]
 
@@ -69,29 +69,23 @@ def read(folder: Path) -> Taxonomy:
             raise complaint(path, 1, f"class {name} is missing, expected the {len(CLASSES)} of the contract")
     for name, class_ in classes.items():
         _check(path, file.lines[name], class_)
-    _check_common(path, file)
+    try:
+        _check_action(file.informational_action)
+    except ValueError as error:
+        raise complaint(path, file.lines["informational_action"], f"informational_action: {error}") from None
     entries: list[Entry] = []
     for family, table in _TABLES:
         entries += read_table(folder / table, family)
     entries += read_lines(folder / _LINE_FILE)
-    codes = _by_code(folder, entries, classes)
+    codes = _by_code(entries, classes)
     families = {family for family, _code in codes}
     for entry in entries:
         if entry.code_family is not None and entry.code_family not in families:
             text = f"code_family {entry.code_family!r}, expected one of {', '.join(sorted(families))}"
-            raise complaint(folder / entry.file, entry.line, text)
+            raise complaint(entry.path, entry.line, text)
     code_families = {entry.code.family: entry.code_family for entry in entries if entry.code_family is not None}
     in_order = {name: classes[name] for name in CLASSES}
-    return Taxonomy(in_order, codes, code_families, file.informational_action, file.recovery_actions)
-
-
-def _check_common(path: Path, file: ClassFile) -> None:
-    texts = [("recovery_actions", text) for text in file.recovery_actions.values()]
-    for key, text in [("informational_action", file.informational_action), *texts]:
-        try:
-            _check_action(text)
-        except ValueError as error:
-            raise complaint(path, file.lines[key], f"{key}: {error}") from None
+    return Taxonomy(in_order, codes, code_families, file.informational_action)
 
 
 def _check(path: Path, line: int, class_: FaultClass) -> None:
@@ -133,14 +127,12 @@ def _check_action(text: str) -> None:
             raise ValueError(f"<{name}> in an action, expected one of <{'>, <'.join(PLACEHOLDERS)}>")
 
 
-def _by_code(
-    folder: Path, entries: Iterable[Entry], classes: dict[str, FaultClass]
-) -> dict[tuple[str, str | None], Code]:
+def _by_code(entries: Iterable[Entry], classes: Mapping[str, FaultClass]) -> dict[tuple[str, str | None], Code]:
     """One class per code: `family_of` must be able to tell a code's family, so Xids and SXids share no number."""
     codes: dict[tuple[str, str | None], Code] = {}
     places: dict[tuple[str, str | None], Entry] = {}
     for entry in entries:
-        code, path = entry.code, folder / entry.file
+        code, path = entry.code, entry.path
         if code.class_ not in classes:
             raise complaint(path, entry.line, f"class {code.class_!r}, expected one of {', '.join(CLASSES)}")
         try:
@@ -157,8 +149,8 @@ def _by_code(
             raise complaint(
                 path,
                 entry.line,
-                f"{code.family} {code.code or ''} stands in {first.file}:{first.line} too (class {first.code.class_}), "
-                "expected once",
+                f"{code.family} {code.code or ''} stands in {first.path.name}:{first.line} too "
+                f"(class {first.code.class_}), expected once",
             )
         places[key] = entry
         codes[code.family, code.code] = code

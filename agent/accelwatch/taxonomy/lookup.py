@@ -47,7 +47,6 @@ class Taxonomy:
         codes: Mapping[tuple[str, str | None], Code],
         code_families: Mapping[str, str],
         informational_action: str,
-        recovery_actions: Mapping[int, str],
     ) -> None:
         """`code_families`: by kind of line, the family of the codes that such a line may carry."""
         self.classes: Mapping[str, FaultClass] = MappingProxyType(dict(classes))
@@ -55,7 +54,6 @@ class Taxonomy:
         self.families = frozenset(family for family, _code in codes)
         self._code_families = code_families
         self._informational_action = informational_action
-        self._recovery_actions = recovery_actions
 
     def class_(self, name: str) -> FaultClass:
         """A class by its name. Raises `KeyError`: a detector that names another is wrong."""
@@ -119,10 +117,6 @@ class Taxonomy:
         actions = class_.actions.get(vendor) or class_.actions.get("host") or self.classes[UNKNOWN].actions["host"]
         chosen: str = getattr(actions, history)
         return chosen
-
-    def recovery_action(self, number: int) -> str | None:
-        """What to do for the recovery action that NVIDIA's driver asks for; `None` for 0 (none) and unknown ones."""
-        return self._recovery_actions.get(number)
 
     def family_of(self, vendor: str, code: str) -> str | None:
         """The family of a vendor's code, also of one that the tables do not have; `None` for what looks like none.

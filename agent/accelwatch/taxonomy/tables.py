@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import yaml
 
 from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.model import Code, FaultClass
-
-T = TypeVar("T")
 
 COLUMNS = ["code", "class", "severity", "rank", "flags", "name", "meaning", "action"]
 FLAGS = ("echo", "application_suspect", "ignore")
@@ -27,7 +25,7 @@ class Entry(msgspec.Struct, frozen=True):
     """A code with where it stands. `code_family`: of a line that carries codes of another family, that family."""
 
     code: Code
-    file: str
+    path: Path
     line: int
     code_family: str | None = None
 
@@ -53,7 +51,7 @@ def read_table(path: Path, family: str) -> list[Entry]:
                 continue
             if len(row) != len(COLUMNS):
                 raise complaint(path, reader.line_num, f"{len(row)} cells, expected {len(COLUMNS)}")
-            entries.append(Entry(_code(path, reader.line_num, family, row), path.name, reader.line_num))
+            entries.append(Entry(_code(path, reader.line_num, family, row), path, reader.line_num))
     if not entries:
         raise complaint(path, 1, "no codes, expected at least one row below the column names")
     return entries
@@ -100,14 +98,13 @@ class ClassFile(msgspec.Struct, frozen=True):
     """The file of classes. `lines`: where each class stands."""
 
     classes: dict[str, FaultClass]
-    lines: dict[str, int]  # also of the two below
+    lines: dict[str, int]
     informational_action: str
-    recovery_actions: dict[int, str]
 
 
 def read_classes(path: Path) -> ClassFile:
     """The classes, and the actions that hold for all of them. Raises `TaxonomyError`."""
-    document = Document(path, ("informational_action", "recovery_actions", "classes"))
+    document = Document(path, ("informational_action", "classes"))
     classes = {}
     for name, raw in document.mapping("classes").items():
         try:
@@ -115,13 +112,11 @@ def read_classes(path: Path) -> ClassFile:
         except (msgspec.ValidationError, TypeError) as error:
             raise complaint(path, document.line("classes", name), f"class {name}: {error}") from error
     lines = {name: document.line("classes", name) for name in classes}
-    lines |= {key: document.line(key) for key in ("informational_action", "recovery_actions")}
-    return ClassFile(
-        classes,
-        lines,
-        document.value("informational_action", str),
-        document.value("recovery_actions", dict[int, str]),
-    )
+    key = "informational_action"
+    informational = document.data[key]
+    if not isinstance(informational, str):
+        raise complaint(path, document.line(key), f"{key}: expected a text")
+    return ClassFile(classes, lines | {key: document.line(key)}, informational)
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"class_": "class"}):
@@ -152,7 +147,7 @@ def read_lines(path: Path) -> list[Entry]:
                 raise complaint(path, line, f"{key}: {error}") from error
             fields = {field: getattr(read, field) for field in Line.__struct_fields__ if field != "code_family"}
             family, code = ("hccl", key) if section == "hccl" else (key, None)
-            entries.append(Entry(Code(family=family, code=code, **fields), path.name, line, read.code_family))
+            entries.append(Entry(Code(family=family, code=code, **fields), path, line, read.code_family))
     return entries
 
 
@@ -193,13 +188,6 @@ class Document:
         if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
             raise complaint(self.path, self.line(key), f"{key}: expected names with their properties")
         return found
-
-    def value(self, key: str, type_: type[T]) -> T:
-        """What stands at a key of the file, as that type."""
-        try:
-            return msgspec.convert(self.data[key], type_)
-        except msgspec.ValidationError as error:
-            raise complaint(self.path, self.line(key), f"{key}: {error}") from error
 
     def line(self, *keys: str) -> int:
         """Where a key stands."""
