@@ -117,6 +117,20 @@ def test_an_empty_table(folder):
     refused(folder, "nvidia_sxids.csv:1:", "no codes")
 
 
+@pytest.mark.parametrize("file", ["nvidia_xids.csv", "logs.yml"])
+def test_bytes_that_are_no_text(folder, file):
+    lines = (folder / file).read_bytes().split(b"\n")
+    lines[29] += b"\xff"
+    (folder / file).write_bytes(b"\n".join(lines))
+    refused(folder, f"{file}:30:", "0xff", "UTF-8")
+
+
+def test_a_quote_that_is_not_closed(folder):
+    append(folder, "nvidia_xids.csv", '888,host,,,,SOMETHING,"broken')
+    with pytest.raises(TaxonomyError, match=r"^nvidia_xids\.csv:\d+: not CSV"):
+        loader.read(folder)
+
+
 def test_a_file_that_is_gone(folder):
     (folder / "ascend_codes.csv").unlink()
     refused(folder, "ascend_codes.csv", "No such file")

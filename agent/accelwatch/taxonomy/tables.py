@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,10 @@ def complaint(path: Path, line: int, text: str) -> TaxonomyError:
 
 def read_table(path: Path, family: str) -> list[Entry]:
     """A CSV table of codes; rows that begin with `#` are comments. Raises `TaxonomyError`."""
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     entries = []
     header = False
-    with _opened(path) as file:
-        reader = csv.reader(file)
+    try:
         for row in reader:
             if not row or row[0].startswith("#"):
                 continue
@@ -52,6 +53,8 @@ def read_table(path: Path, family: str) -> list[Entry]:
             if len(row) != len(COLUMNS):
                 raise complaint(path, reader.line_num, f"{len(row)} cells, expected {len(COLUMNS)}")
             entries.append(Entry(_code(path, reader.line_num, family, row), path, reader.line_num))
+    except csv.Error as error:
+        raise complaint(path, reader.line_num, f"not CSV: {error}") from error
     if not entries:
         raise complaint(path, 1, "no codes, expected at least one row below the column names")
     return entries
@@ -158,15 +161,15 @@ class Document:
         """Raises `TaxonomyError`, also unless its keys are `keys`."""
         self.path = path
         self._lines: dict[tuple[str, ...], int] = {}
-        with _opened(path) as file:
-            loader = yaml.CSafeLoader(file) if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader(file)
-            try:
-                root = loader.get_single_node()
-                self._note(root, ())
-                self.data: dict[str, Any] = loader.construct_document(root) if root is not None else {}
-            except yaml.YAMLError as error:
-                mark = getattr(error, "problem_mark", None)
-                raise complaint(path, mark.line + 1 if mark else 1, f"not YAML: {error}") from error
+        text = _text(path)
+        loader = yaml.CSafeLoader(text) if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader(text)
+        try:
+            root = loader.get_single_node()
+            self._note(root, ())
+            self.data: dict[str, Any] = loader.construct_document(root) if root is not None else {}
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            raise complaint(path, mark.line + 1 if mark else 1, f"not YAML: {error}") from error
         if not isinstance(self.data, dict) or set(self.data) != set(keys):
             raise complaint(path, 1, f"expected the keys {', '.join(keys)}, and no other")
 
@@ -194,10 +197,12 @@ class Document:
         return self._lines.get(keys, 1)
 
 
-def _opened(path: Path) -> Any:
+def _text(path: Path) -> str:
     try:
-        return path.open(encoding="utf-8", newline="")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise TaxonomyError(
-            f"{path}: {error.strerror}, expected a file of the package; install accelwatch anew"
-        ) from error
+        reason = error.strerror or str(error)
+        raise TaxonomyError(f"{path}: {reason}, expected a file of the package; install accelwatch anew") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise complaint(path, line, f"byte {error.object[error.start]:#04x}, expected UTF-8") from error
