@@ -60,9 +60,9 @@ class Links:
             up += link.state is LinkState.UP
             if change.unseen:
                 findings.append(_flap(subject, link, change, now))
-            if change.port.up is False and change.port.seen_up:
+            if change.up is False and change.port.seen_up:
                 _down(subject, link, change, conditions)
-            elif change.port.up:
+            elif change.up:
                 conditions.good(subject, CLASS, f"link {link.link} down", "the link is up")
             _lanes(subject, link, conditions)
             if link.kind is LinkKind.HCCS and link.healthy is not None:

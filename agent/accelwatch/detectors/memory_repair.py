@@ -65,7 +65,7 @@ class MemoryRepair:
                 for kind, number in made.items()
                 if f"{unit} {kind.value}" in growth
             )
-            _flags(subject, unit, repairs, conditions)
+            _flags(subject, repairs, conditions)
             _ladder(subject, unit, made, conditions)
         findings += conditions.findings
         if not (counts.changed or conditions.changed):
@@ -99,8 +99,8 @@ def _repaired(subject: Subject, unit: str, kind: ErrorKind, growth: int, number:
     )
 
 
-def _flags(subject: Subject, unit: str, repairs: Repairs, conditions: Conditions) -> None:
-    waits = f"a repair of memory waits for a reset: a further {unit}"
+def _flags(subject: Subject, repairs: Repairs, conditions: Conditions) -> None:
+    waits = "a repair of memory waits for the next reset of the device"
     _flag(conditions, subject, "repair pending", repairs.pending, waits)
     failed = "remapping a row of memory has failed: the driver's criterion for replacement"
     _flag(conditions, subject, "row remap failed", repairs.failed, failed)

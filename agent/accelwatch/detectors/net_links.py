@@ -54,9 +54,9 @@ class NetLinks:
             ports.put(name, change.port)
             if change.unseen:
                 findings.append(_flap(subject, link, change, now))
-            if change.port.up is False and change.port.seen_up:
+            if change.up is False and change.port.seen_up:
                 _down(subject, link, change, now, context, conditions)
-            elif change.port.up:
+            elif change.up:
                 conditions.good(subject, DOWN, _condition(link), "the port is up")
         findings += conditions.findings
         if not (ports.changed or conditions.changed):

@@ -29,10 +29,10 @@ class Port(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What one reading adds. `fell`: it was up in the last reading and is down; `unseen`: drops between two polls."""
+    """What one reading adds. `up`: what it says itself; `unseen`: drops between two polls."""
 
     port: Port
-    fell: bool = False
+    up: bool | None = None
     unseen: int = 0
     since: float | None = None  # of a port that is down: since when, by its own history
 
@@ -53,7 +53,8 @@ def look(port: Port | None, link: Link, now: float, seen_up_before: bool) -> Cha
     newest = max(history, default=None)
     if port is None:
         begin = newest if link.history is None or newest is not None else now - CLOCK_SLACK_SECONDS
-        return Change(Port(up, seen_up_before or bool(up), count, 0, begin), since=newest if up is False else None)
+        fresh_port = Port(up, seen_up_before or bool(up), count, 0, begin)
+        return Change(fresh_port, up, since=newest if up is False else None)
     if up and newest is not None and _just_fallen(link):
         return Change(port)
     fell = up is False and port.up is True
@@ -71,7 +72,7 @@ def look(port: Port | None, link: Link, now: float, seen_up_before: bool) -> Cha
         newest=port.newest if newest is None else _steady(port.newest, newest),
         dropped_at=tuple(sorted((*kept, *times)))[-_DROPS_KEPT:],
     )
-    return Change(after if after != port else port, fell, unseen, newest if up is False else None)
+    return Change(after if after != port else port, up, unseen, newest if up is False else None)
 
 
 def own_count(link: Link) -> int | None:

@@ -1,0 +1,145 @@
+"""Health and error codes of Ascend devices, by the shipped taxonomy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from detectors.replaying import NPU, Fed, answered, device, npu, silent
+
+from accelwatch.detectors.ascend_health import BUSY_RATIO, LEVEL_HELD_POLLS, WORKING_SECONDS, AscendHealth
+from accelwatch.readings.health import Health, Level
+from accelwatch.readings.sensors import Sensors
+from accelwatch.readings.severity import Severity
+from accelwatch.taxonomy.loader import load
+
+Make = Callable[..., Fed]
+HELD = LEVEL_HELD_POLLS * 10.0
+BUSY = Sensors(utilization_ratio=BUSY_RATIO)
+
+
+def health() -> AscendHealth:
+    return AscendHealth(load())
+
+
+@pytest.mark.parametrize(
+    ("code", "class_"),
+    [
+        ("80E01801", "mem_uncorrectable"),
+        ("80E18402", "mem_repair"),
+        ("80C98008", "onchip_sram"),
+        ("81078603", "net_link_down"),
+        ("80E00209", "thermal"),
+        ("80FFFFFF", "unknown"),
+    ],
+)
+def test_a_code_lasts_as_long_as_it_is_shown(fed: Make, code: str, class_: str) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu((), Level.OK)))
+    (sign,) = codes.signs(answered("npu_smi", npu((code,), Level.ALARM)))
+    assert (sign.class_, sign.code, sign.condition) == (class_, code, f"code {code}")
+    assert (sign.device, sign.lasting, sign.historical, sign.severity) == (NPU, True, False, None)
+    assert sign.message.startswith(f"the device shows {code}: ")
+    assert len(codes.signs(answered("npu_smi", npu((code,), Level.ALARM)))) == 1
+    codes.quiet(answered("npu_smi", npu(None, Level.OK)))  # the codes were not read
+    codes.quiet(answered("npu_smi", device(NPU)))
+    codes.quiet(answered("npu_smi"))
+    codes.quiet(silent("npu_smi"))
+    (gone,) = codes.gone(answered("npu_smi", npu((), Level.OK)))
+    assert (gone.class_, gone.condition) == (class_, f"code {code}")
+    codes.quiet(answered("npu_smi", npu((), Level.OK)))
+
+
+def test_order_and_repetition_of_codes_mean_nothing(fed: Make) -> None:
+    three = ("80E01801", "80E00209", "81078603")
+    for order in itertools.permutations((*three, "80E01801")):
+        codes = fed(health())
+        codes.quiet(answered("npu_smi", npu(())))
+        assert {sign.code for sign in codes.signs(answered("npu_smi", npu(order)))} == set(three)
+        assert len(codes.signs(answered("npu_smi", npu(tuple(reversed(order)))))) == 3
+        assert len(codes.gone(answered("npu_smi", npu(("80E00209",))))) == 2
+
+
+def test_a_code_that_was_there_first_was_not_seen_to_begin(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu(None, Level.OK)))
+    old = answered("npu_smi", npu(("80E01801",), Level.ALARM))
+    assert [(sign.historical, sign.lasting) for sign in codes.signs(old)] == [(True, True)]
+    assert [sign.historical for sign in codes.signs(old)] == [True]
+    both = answered("npu_smi", npu(("80E01801", "80E00209"), Level.ALARM))
+    assert {sign.code: sign.historical for sign in codes.signs(both)} == {"80E01801": True, "80E00209": False}
+    codes.gone(answered("npu_smi", npu(())))
+    assert [sign.historical for sign in codes.signs(old)] == [False]
+
+
+def test_another_card_in_the_slot_is_seen_for_the_first_time(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu((), serial="1")))
+    assert [s.historical for s in codes.signs(answered("npu_smi", npu(("80E00209",), serial="2")))] == [True]
+
+
+@pytest.mark.parametrize(
+    ("level", "severity"),
+    [(Level.WARNING, Severity.INFORMATIONAL), (Level.ALARM, Severity.DEGRADING), (Level.CRITICAL, Severity.RUN_ENDING)],
+)
+@pytest.mark.parametrize("codes", [(), None])
+def test_a_level_that_no_code_explains(
+    fed: Make, level: Level, severity: Severity, codes: tuple[str, ...] | None
+) -> None:
+    shown = fed(health())
+    bad = answered("npu_smi", npu(codes, level))
+    shown.quiet(bad)
+    shown.quiet(bad, HELD - 1)
+    (sign,) = shown.signs(bad, 1)
+    assert (sign.class_, sign.code, sign.severity, sign.lasting) == ("unknown", None, severity, True)
+    shown.quiet(answered("npu_smi", npu(codes, None)))
+    assert [gone.class_ for gone in shown.gone(answered("npu_smi", npu((), Level.OK)))] == ["unknown"]
+
+
+def test_a_level_is_explained_by_its_code_when_that_is_read(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu((), Level.OK)))
+    for _ in range(LEVEL_HELD_POLLS - 1):
+        codes.quiet(answered("npu_smi", npu((), Level.ALARM)))
+    assert [s.class_ for s in codes.signs(answered("npu_smi", npu(("80E01801",), Level.ALARM)))] == [
+        "mem_uncorrectable"
+    ]
+    assert len(codes.signs(answered("npu_smi", npu(("80E01801",), Level.ALARM)), HELD)) == 1
+
+
+def test_an_alarm_of_a_card_that_goes_on_working_degrades(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu(())))
+    stuck = answered("npu_smi", npu(("80C98001",), Level.ALARM, sensors=BUSY))
+    assert [sign.severity for sign in codes.signs(stuck)] == [None]
+    assert [sign.severity for sign in codes.signs(stuck, WORKING_SECONDS - 1)] == [None]
+    (sign,) = codes.signs(stuck, 1)
+    assert sign.severity is Severity.DEGRADING
+    assert sign.message.endswith("while its AI Cores go on working")
+    idle = answered("npu_smi", npu(("80C98001",), Level.ALARM, sensors=Sensors(utilization_ratio=0.0)))
+    assert [sign.severity for sign in codes.signs(idle)] == [Severity.DEGRADING]
+
+
+@pytest.mark.parametrize("sensors", [None, Sensors(), Sensors(utilization_ratio=BUSY_RATIO - 0.01)])
+def test_an_alarm_of_an_idle_card_keeps_its_severity(fed: Make, sensors: Sensors | None) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu(())))
+    for _ in range(20):
+        found = codes.signs(answered("npu_smi", npu(("80C98001",), Level.ALARM, sensors=sensors)))
+        assert [sign.severity for sign in found] == [None]
+
+
+def test_work_does_not_excuse_other_alarms(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu(())))
+    for _ in range(20):
+        found = codes.signs(answered("npu_smi", npu(("80E01801",), Level.ALARM, sensors=BUSY)))
+        assert [sign.severity for sign in found] == [None]
+
+
+def test_a_gpu_has_no_ascend_health(fed: Make) -> None:
+    from detectors.replaying import GPU
+
+    codes = fed(health())
+    codes.quiet(answered("nvml", device(GPU, health=Health(level=Level.CRITICAL, error_codes=("80E01801",)))))
