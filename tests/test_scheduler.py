@@ -96,7 +96,7 @@ def test_the_scheduler_polls_at_once_and_counts_what_it_skips() -> None:
     """A source that hangs is skipped and counted, and delivered when it returns."""
     metrics = AgentMetrics()
     delivered: list[str] = []
-    scheduler = Scheduler(SystemClock(), metrics, lambda name, _snapshot: delivered.append(name))
+    scheduler = Scheduler(SystemClock(), metrics, lambda polled, _snapshot: delivered.append(polled.source.name))
     source = Scripted()
     source.gate = threading.Event()
     scheduler.start()

@@ -109,6 +109,22 @@ class Node:
         with self._lock:
             return self._snapshots.get(source)
 
+    def measured(self) -> dict[DeviceKey, Device]:
+        """Every device as its source last saw it; those of silent sources are not in it."""
+        with self._lock:
+            return {device.key: device for snapshot in self._snapshots.values() for device in snapshot.devices}
+
+    def packets(self) -> dict[DeviceKey, int]:
+        """Packets over the links of each device, where its links count them."""
+        sums: dict[DeviceKey, int] = {}
+        with self._lock:
+            for snapshot in self._snapshots.values():
+                own = ((device.key, link) for device in snapshot.devices for link in device.links or ())
+                for key, link in (*own, *((link.key, link) for link in snapshot.links)):
+                    if key is not None and link.packets is not None:
+                        sums[key] = sums.get(key, 0) + link.packets
+        return sums
+
     def known(self) -> Mapping[DeviceKey, Known]:
         """The inventory as detectors see it."""
         with self._lock:

@@ -43,6 +43,7 @@ class Polled:
         self._seconds: float | None = None
         self._last_success: float | None = None
         self._error: str | None = None
+        self.failure: SourceError | None = None  # of the last poll
 
     @property
     def status(self) -> SourceStatus:
@@ -66,10 +67,12 @@ class Polled:
             snapshot = self.source.poll(everything)
         except SourceError as error:
             self._failed(metrics, str(error), error.sample)
+            self.failure = error
             return None
         except Exception as error:  # noqa: BLE001 - a loop edge: one source's flaw must not end the others
             self._failed(metrics, f"{type(error).__name__}: {error}; a flaw in accelwatch, please report it", None)
             log.get().exception("source raised", source=name)
+            self.failure = SourceError(str(error))
             return None
         finally:
             self._seconds = self._clock.monotonic() - started
@@ -78,6 +81,7 @@ class Polled:
         if self._up is False:
             log.get().info("source answers again", source=name)
         self._up = True
+        self.failure = None
         self._error = "; ".join(snapshot.problems) or None
         self._last_success = self._clock.time()
         for problem in snapshot.problems:
@@ -111,7 +115,7 @@ class AlreadyRunning(Exception):
 class Scheduler:
     """Runs polls on a few threads. `deliver` gets each result; it is called from those threads."""
 
-    def __init__(self, clock: Clock, metrics: AgentMetrics, deliver: Callable[[str, Snapshot | None], None]) -> None:
+    def __init__(self, clock: Clock, metrics: AgentMetrics, deliver: Callable[[Polled, Snapshot | None], None]) -> None:
         self._clock = clock
         self._metrics = metrics
         self._deliver = deliver
@@ -188,7 +192,7 @@ class Scheduler:
         if self._polled.get(polled.source.name) is not polled:
             return  # removed by a reload while it was polling
         self._stretch(polled)
-        self._deliver(polled.source.name, snapshot)
+        self._deliver(polled, snapshot)
 
     def _stretch(self, polled: Polled) -> None:
         wanted = polled.stretched()

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from accelwatch import __version__, config, log, report
-from accelwatch.clock import Clock, SystemClock
+from accelwatch import __version__, config, log
+from accelwatch.answers import Answers
+from accelwatch.clock import Clock, SteadyClock, SystemClock
 from accelwatch.config import Config, ConfigError
-from accelwatch.detectors.device_lost import lost_devices
-from accelwatch.journal.changes import Changes
+from accelwatch.core import Core
 from accelwatch.journal.writer import Writer
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.exposition import Page
 from accelwatch.metrics.page import AgentStatus, Renderer
-from accelwatch.node import Node
+from accelwatch.pipeline import Pipeline
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.readings.snapshot import Snapshot
-from accelwatch.scheduler import Scheduler
-from accelwatch.server import node_page
-from accelwatch.server.http import Request, Response, Server
-from accelwatch.sources.base import Follower, Presence, Releasable
+from accelwatch.scheduler import Polled, Scheduler
+from accelwatch.server.http import Server
+from accelwatch.sources.base import Follower, Presence, SourceReleased, SourceTimeout
 from accelwatch.sources.commands import ToolRunner
+from accelwatch.sources.kernel_log import boot_id_path, read_boot_id
 from accelwatch.sources.privileged import LocalReads
 from accelwatch.sources.registry import BUILDERS, Surroundings, settings
 from accelwatch.systemd import Notifier
+from accelwatch.taxonomy import loader as taxonomy
 
 CONTROL_SOCKET = "control.sock"
 # A driver that is installed after the agent's start is found by looking again this often.
@@ -40,36 +41,53 @@ class Agent:
     """One agent of one node."""
 
     def __init__(self, path: Path | None, clock: Clock | None = None) -> None:
-        """Reads the configuration and the journal. Raises `ConfigError`, `JournalError`."""
+        """Reads configuration, taxonomy and journal. Raises `ConfigError`, `TaxonomyError`, `JournalError`."""
         self._path = path
-        self._clock = clock or SystemClock()
+        self._system_clock = clock or SystemClock()
         self.config = config.load(path)
         self._digest = self.config.digest
-        self._reload_time = self._clock.time()
+        self._reload_time = self._system_clock.time()
         self._reload_ok = True
         self._writer = Writer(Path(self.config.state_dir), self._journal_news)
-        kept = self._writer.open()
-        self._node = Node(self._clock, kept.devices, kept.counters, kept.links_seen_up)
-        self._lost_since: dict[tuple[str, str], float] = {}
+        loaded = self._writer.open()
+        boot = read_boot_id(boot_id_path(Path(self.config.sources.processes.proc)))
+        self._clock = SteadyClock(self._system_clock, boot, loaded.clock)
+        self._core = Core(
+            self._clock,
+            loaded,
+            taxonomy.load(),
+            node_name=self.config.node_name,
+            boot_id=boot,
+            expect=self.config.expect,
+            kernel_clock=Path(self.config.sources.kernel_log.path).is_char_device(),
+            own_pid=os.getpid(),
+        )
+        self._pipeline = Pipeline(self._core, self._writer, self._publish)
         self._metrics = AgentMetrics()
         self._renderer = Renderer(self._metrics)
         self._render_lock = threading.Lock()
         self._scheduler = Scheduler(self._clock, self._metrics, self._deliver)
         runner = ToolRunner()
         self._around = Surroundings(
-            self._clock, runner, LocalReads(runner), self._node.ascend_devices, self._kernel_records
+            self._clock,
+            runner,
+            LocalReads(runner),
+            self._core.node.ascend_devices,
+            self._kernel_records,
+            exits=lambda exits: self._pipeline.put(lambda core: core.exits(exits)),
+            cursors=loaded.cursors,
         )
-        self._had_ascend = bool(self._node.ascend_devices())
-        self.server = Server(
-            {
-                "/": self._serve_node_page,
-                "/metrics": self._serve_metrics,
-                "/healthz": self._serve_healthz,
-                "/readyz": self._serve_readyz,
-            },
-            report=_report_flaw,
-        )
+        self._had_ascend = bool(self._core.node.ascend_devices())
         self._sources_started = False
+        self.answers = Answers(
+            self._core,
+            self._pipeline,
+            self._scheduler,
+            self._status,
+            page=lambda: self._page,
+            started=lambda: self._sources_started,
+        )
+        self.server = Server(self.answers.routes, report=_report_flaw)
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._wake = threading.Event()
@@ -80,8 +98,9 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
         address = self.server.listen(self.config.listen)
-        self.server.listen_control(Path(self.config.state_dir) / CONTROL_SOCKET, self._control)
+        self.server.listen_control(Path(self.config.state_dir) / CONTROL_SOCKET, self.answers.control)
         self._writer.start()
+        self._pipeline.start()
         self.server.start()
         self._scheduler.start()
         self._match_sources(None)
@@ -98,8 +117,8 @@ class Agent:
         self._wait(notifier)
         notifier.send("STOPPING=1")
         self._scheduler.close()
+        self._pipeline.close()
         self.server.close()
-        self._writer.put(self._changes())
         self._writer.close()
         log.get().info("stopped")
         return 0
@@ -118,7 +137,7 @@ class Agent:
             if self._clock.monotonic() - looked >= LOOK_AGAIN_SECONDS:
                 looked = self._clock.monotonic()
                 self._match_sources(self.config)
-            if self.server.alive:
+            if self.server.alive and self._pipeline.alive:
                 notifier.send("WATCHDOG=1")
 
     def _signalled(self, number: int, _frame: object) -> None:
@@ -142,6 +161,7 @@ class Agent:
         self._digest = self.config.digest
         self._reload_ok = True
         self._reload_time = self._clock.time()
+        self._pipeline.put(lambda core: core.expect_now(self.config.expect))
         self._match_sources(old)
         self._publish()
         log.get().info("configuration reloaded", config_hash=self.config.digest)
@@ -155,7 +175,7 @@ class Agent:
                 continue
             if running:
                 self._scheduler.remove(name)
-                self._node.silence(name)
+                self._pipeline.put(partial(_removed, name))
             if wanted.enabled is False:
                 continue
             source = build(self.config.sources, self._around)
@@ -166,30 +186,40 @@ class Agent:
                 source.start()
             self._scheduler.add(source, wanted.interval)
 
-    def _deliver(self, source: str, snapshot: Snapshot | None) -> None:
-        if snapshot is None:
-            self._node.silence(source)
-        else:
-            self._node.update(source, snapshot)
-        self._writer.put(self._changes())
-        if source == "npu_smi" and not self._had_ascend and self._node.ascend_devices():
+    def _deliver(self, polled: Polled, snapshot: Snapshot | None) -> None:
+        name, interval = polled.source.name, polled.interval
+        if snapshot is not None:
+            self._pipeline.put(lambda core: core.answered(name, snapshot, interval))
+            if name == "npu_smi" and not self._had_ascend:
+                self._pipeline.put(self._look_for_ascend)
+            return
+        failure = polled.failure
+        self._pipeline.put(
+            lambda core: core.silent(
+                name,
+                str(failure),
+                timed_out=isinstance(failure, SourceTimeout),
+                released=isinstance(failure, SourceReleased),
+            )
+        )
+
+    def _look_for_ascend(self, core: Core) -> None:
+        if core.node.ascend_devices():
             self._had_ascend = True
             self._scheduler.poll_now("hccn_tool")  # it had nobody to ask about until now
-        self._publish()
-
-    def _changes(self) -> Changes:
-        devices, counters, links = self._node.take_changes()
-        return Changes(devices=devices, counters=counters, links=links)
 
     def _publish(self) -> None:
         with self._render_lock:
             self._page = self._render()
 
     def _render(self) -> Page:
-        view, now = self._node.view(), self._clock.time()
-        lost = {(d.row.identity.key.vendor.value, d.row.label) for d in view.devices if not d.row.up}
-        self._lost_since = {key: self._lost_since.get(key, now) for key in lost}
-        return self._renderer.render(view, self._scheduler.statuses, self._status())
+        statuses = self._scheduler.statuses
+        up = {status.source for status in statuses if status.up}
+        with self._pipeline.lock:
+            view = self._core.node.view()
+            faults = self._core.fault_view(up, self._pipeline.unjournalled)
+            runs = self._core.run_page()
+        return self._renderer.render(view, statuses, self._status(), faults, runs)
 
     def _status(self) -> AgentStatus:
         return AgentStatus(
@@ -201,15 +231,10 @@ class Agent:
             journal_degraded=self._writer.degraded,
         )
 
-    def report(self) -> dict[str, Any]:
-        """The document of `check --json` as it stands now."""
-        view, now = self._node.view(), self._clock.time()
-        faults = lost_devices(view, self.config.node_name, self._lost_since, now)
-        return report.document(self.config.node_name, view, faults, self._scheduler.statuses)
-
     def _kernel_records(self, records: KernelRecords) -> None:
         self._metrics.kernel_records.inc(len(records.records))
         self._metrics.kernel_records_lost.inc(records.lost)
+        self._pipeline.put(lambda core: core.kernel_records(records))
 
     def _journal_news(self, problem: str | None) -> None:
         if problem is None:
@@ -217,55 +242,9 @@ class Agent:
         else:
             log.get().error("journal cannot be written, going on in memory", error=problem)
 
-    def _control(self, line: bytes) -> bytes:
-        try:
-            request = json.loads(line)
-            answer = self._command(request)
-        except (ValueError, KeyError, TypeError) as error:
-            answer = {"error": f"control socket: not understood: {error}"}
-        return json.dumps(answer).encode()
 
-    def _command(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request["command"] == "report":
-            return {"report": self.report()}
-        if request["command"] == "metrics":
-            return {"text": self._page.text.decode()}
-        if request["command"] == "release":
-            seconds = float(request["seconds"])
-            source = self._scheduler.source("nvml")
-            if not isinstance(source, Releasable):
-                return {"error": "release: no NVML source is running on this node"}
-            source.release(seconds)
-            log.get().warning("NVML released by an operator", seconds=seconds)
-            return {"released": seconds}
-        return {"error": f"control socket: unknown command {request['command']!r}"}
-
-    def _serve_metrics(self, request: Request) -> Response:
-        body, content_type, encoding = self._page.encode(request.accept, request.accept_encoding)
-        return Response(200, content_type, body, encoding)
-
-    def _serve_healthz(self, _request: Request) -> Response:
-        return Response(200, "text/plain; charset=utf-8", b"ok\n")
-
-    def _serve_readyz(self, _request: Request) -> Response:
-        if not self._sources_started:
-            return Response(503, "text/plain; charset=utf-8", b"starting\n")
-        waiting = [status.source for status in self._scheduler.statuses if status.up is None]
-        if waiting:
-            text = f"waiting for the first answer of: {', '.join(waiting)}\n"
-            return Response(503, "text/plain; charset=utf-8", text.encode())
-        return Response(200, "text/plain; charset=utf-8", b"ready\n")
-
-    def _serve_node_page(self, _request: Request) -> Response:
-        labels = self.config.labels
-        agent = {
-            "simulated": labels.get("simulated") == "true",
-            "labels": labels,
-            "reload_successful": self._reload_ok,
-            "journal_degraded": self._writer.degraded,
-        }
-        body = node_page.render(self.report(), version=__version__, node=self.config.node_name, agent=agent)
-        return Response(200, "text/html; charset=utf-8", body)
+def _removed(source: str, core: Core) -> None:
+    core.removed(source)
 
 
 def _report_flaw(where: str, error: BaseException) -> None:

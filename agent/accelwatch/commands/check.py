@@ -12,7 +12,7 @@ from accelwatch import config, log, report
 from accelwatch.clock import SystemClock
 from accelwatch.commands.check_table import render
 from accelwatch.config import Config, ConfigError
-from accelwatch.detectors.device_lost import lost_devices
+from accelwatch.faults.shown import shown
 from accelwatch.once import poll_once
 from accelwatch.server import control
 
@@ -55,8 +55,6 @@ def _from_agent(loaded: Config) -> dict[str, Any] | None:
 
 
 def _polled(loaded: Config) -> dict[str, Any]:
-    clock = SystemClock()
-    polls = poll_once(loaded, clock)
-    view = polls.node.view()
-    faults = lost_devices(view, loaded.node_name, {}, clock.time())
-    return report.document(loaded.node_name, view, faults, polls.sources)
+    polls = poll_once(loaded, SystemClock())
+    faults = [shown(episode) for episode in polls.core.ledger.active()]
+    return report.document(loaded.node_name, polls.core.node.view(), faults, polls.sources)

@@ -29,6 +29,9 @@ def run(options: argparse.Namespace) -> int:
     status = AgentStatus(
         node=loaded.node_name, config_hash=loaded.digest, labels=loaded.labels, reload_time=clock.time()
     )
-    page = Renderer(polls.metrics).render(polls.node.view(), polls.sources, status)
+    up = {source.source for source in polls.sources if source.up}
+    page = Renderer(polls.metrics).render(
+        polls.core.node.view(), polls.sources, status, polls.core.fault_view(up, 0), polls.core.run_page()
+    )
     sys.stdout.write(page.text.decode())
     return 0

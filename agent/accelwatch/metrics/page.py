@@ -14,6 +14,7 @@ from accelwatch.metrics.devices import add_device
 from accelwatch.metrics.exposition import Lines, Page
 from accelwatch.metrics.faults import FaultView, add_faults
 from accelwatch.metrics.links import HOST, add_links
+from accelwatch.metrics.runs import RunPage, add_runs
 from accelwatch.node import View
 from accelwatch.taxonomy.loader import load
 
@@ -54,9 +55,14 @@ class Renderer:
         self._cache: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def render(
-        self, view: View, sources: Iterable[SourceStatus], agent: AgentStatus, faults: FaultView | None = None
+        self,
+        view: View,
+        sources: Iterable[SourceStatus],
+        agent: AgentStatus,
+        faults: FaultView | None = None,
+        runs: RunPage | None = None,
     ) -> Page:
-        """One page of everything that is known; one poll without an agent knows of no faults."""
+        """One page of everything that is known; one poll without an agent knows of no faults and runs."""
         started = time.perf_counter()
         if len(self._cache) > 20_000:  # identities that came and went
             self._cache.clear()
@@ -68,6 +74,8 @@ class Renderer:
         add_links(lines, HOST, view.host_links)
         if faults is not None:
             add_faults(lines, faults, self._classes)
+        if runs is not None:
+            add_runs(lines, runs)
         for source in sources:
             labels = (source.source,)
             lines.add(c.SOURCE_UP, labels, None if source.up is None else int(source.up))

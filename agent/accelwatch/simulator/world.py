@@ -125,7 +125,7 @@ def context(node: Node, fault: FaultSpec, now: float) -> Context:
     device = None if fault.device is None else devices[fault.device]
     over = not active(fault, now)
     age = float(fault.clear_after) if over and fault.clear_after is not None else now - fault.at
-    return Context(node, device, fault.parameters, age, fault.at, over)
+    return Context(node, device, fault.parameters, age, float(fault.at), over)
 
 
 def strike(node: Node, fault: FaultSpec, now: float) -> None:

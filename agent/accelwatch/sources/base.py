@@ -26,6 +26,10 @@ class SourceTimeout(SourceError):
     """A call did not return within its deadline; what ran it was killed, or given up if it could not be."""
 
 
+class SourceReleased(SourceError):
+    """An operator had the driver let go of, for a reset or an upgrade: not a failure."""
+
+
 # Enough of a bad output to recognise the tool, its version and its language (issue of record: bad input).
 SAMPLE_CHARACTERS = 200
 

@@ -66,6 +66,11 @@ class KernelLog:
         self._wake: tuple[int, int] | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was in the log when it was opened has been handed over."""
+        return not self._backlog
+
     def presence(self) -> Presence:
         """The log exists; whether it may be read is for `poll` to say."""
         try:

@@ -10,6 +10,7 @@ import msgspec
 from accelwatch.clock import Clock
 from accelwatch.config import Common, Sources
 from accelwatch.readings.kernel import KernelRecords
+from accelwatch.readings.process import ProcessExit
 from accelwatch.sources.base import AscendDevice, Source
 from accelwatch.sources.commands import Runner
 from accelwatch.sources.privileged import HccnRunner, PrivilegedReads
@@ -23,6 +24,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     reads: PrivilegedReads
     ascend_devices: Callable[[], Sequence[AscendDevice]]
     kernel_records: Callable[[KernelRecords], None]
+    exits: Callable[[tuple[ProcessExit, ...]], None] | None = None  # `None`: nobody asks how processes end
     cursors: Mapping[str, str] = {}  # source: where it stood, as `KernelRecords` and `Snapshot.cursor` told
 
 
@@ -88,7 +90,7 @@ def _rdma(config: Sources, _around: Surroundings) -> Source:
 def _processes(config: Sources, around: Surroundings) -> Source:
     from accelwatch.sources.processes import Processes
 
-    return Processes(proc=Path(config.processes.proc), reads=around.reads, clock=around.clock)
+    return Processes(proc=Path(config.processes.proc), reads=around.reads, clock=around.clock, exits=around.exits)
 
 
 # In the order in which one poll of everything asks them: hccn_tool needs the devices that npu_smi finds.

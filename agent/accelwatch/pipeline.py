@@ -1,0 +1,101 @@
+"""Takes in what sources bring, one thing after the other: detect, commit, then show.
+
+A fault is in the journal before it is on the page (design.md, The way of the data), unless the disk is sick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+
+from accelwatch import log
+from accelwatch.core import Core
+from accelwatch.journal.writer import Writer
+
+# A commit that takes longer does not hold a fault back any more (design.md, Persistence).
+COMMIT_SECONDS = 0.5
+TICK_SECONDS = 1.0
+# Enough for a storm of kernel records; when it is full, sources wait, and the kernel's ring holds what comes.
+QUEUE_LIMIT = 10_000
+BATCH = 256
+
+Work = Callable[[Core], None]
+
+
+class Pipeline:
+    """A thread of its own. `publish` renders the page; it is called after each commit."""
+
+    def __init__(self, core: Core, writer: Writer, publish: Callable[[], None]) -> None:
+        self._core = core
+        self._writer = writer
+        self._publish = publish
+        self._queue: queue.Queue[Work | None] = queue.Queue(QUEUE_LIMIT)
+        self.lock = threading.RLock()  # around every use of the core
+        self.unjournalled = 0
+        self.flaws = 0
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs: without it nothing is detected."""
+        return self._thread.is_alive()
+
+    def put(self, work: Work) -> None:
+        """Hands work over; waits only while the queue is full."""
+        self._queue.put(work)
+
+    def wake(self) -> None:
+        """Has what was changed under the lock committed and shown."""
+        self.put(lambda _core: None)
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Does what is waiting, commits everything, and ends."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        with self.lock:
+            self._writer.put(self._core.take_changes(everything=True))
+
+    def _run(self) -> None:
+        while True:
+            batch, ended = self._next()
+            with self.lock:
+                for work in batch:
+                    self._do(work)
+                self._do(Core.tick)
+                changes = self._core.take_changes()
+            if not changes.empty:
+                ticket = self._writer.put(changes)
+                if not (self._writer.degraded or ticket.wait(COMMIT_SECONDS)) or self._writer.degraded:
+                    self.unjournalled += len(changes.episodes)
+            if batch:
+                self._publish()
+            if ended:
+                return
+
+    def _next(self) -> tuple[list[Work], bool]:
+        batch: list[Work] = []
+        try:
+            work = self._queue.get(timeout=TICK_SECONDS)
+            while work is not None:
+                batch.append(work)
+                if len(batch) >= BATCH:
+                    return batch, False
+                work = self._queue.get_nowait()
+        except queue.Empty:
+            return batch, False
+        return batch, True
+
+    def _do(self, work: Work) -> None:
+        try:
+            work(self._core)
+        except Exception:  # noqa: BLE001 - a loop edge: one flaw must not end the detection of everything else
+            self.flaws += 1
+            log.get().exception("a reading could not be dealt with; a flaw in accelwatch, please report it")

@@ -1,0 +1,275 @@
+"""The runs of this node with all that is known of them: who holds what, who stands still, how each ended and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import TypeVar
+
+import msgspec
+
+from accelwatch.faults.episode import Episode
+from accelwatch.faults.sign import Finding, Gone, Sign
+from accelwatch.readings.process import HostProcess, ProcessExit
+from accelwatch.readings.severity import Severity
+from accelwatch.runs import cause, culprit, idle, stall
+from accelwatch.runs.attempt import Progress
+from accelwatch.runs.holding import HeldDevice
+from accelwatch.runs.idle import Floor
+from accelwatch.runs.model import RunRecord, RunRef
+from accelwatch.runs.sample import Sample, Work
+from accelwatch.runs.stall import Level, Verdict
+from accelwatch.runs.tracker import RunTracker, TrackerState
+from accelwatch.taxonomy.loader import Taxonomy
+from accelwatch.taxonomy.model import Kind
+
+HANG_CLASS = "hang_no_error"
+# A fault accuses a stall while it is active, and for ten minutes after (reference/reliability.md section 4.4).
+CAUSE_SECONDS = 600.0
+# Before its end a run may have waited for the longest time-out that a user sets; HCCL's goes up to 7,200 s by itself.
+LONGEST_WAIT_SECONDS = 7200.0
+
+Number = TypeVar("Number", int, float)
+
+
+class BookState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the journal keeps, as JSON. `stalls` by run id and attempt, `floors` by `Sample.key`."""
+
+    tracker: TrackerState = TrackerState()
+    stalls: dict[str, stall.State] = {}
+    floors: dict[str, Floor] = {}
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """One run as it is shown; `verdict` is `None` once it has ended, or before its devices were read."""
+
+    record: RunRecord
+    verdict: Verdict | None = None
+
+
+class News(msgspec.Struct, kw_only=True):
+    """What a step brought: records for the journal, signs for the ledger, and ends whose cause is now final."""
+
+    records: list[RunRecord] = []
+    findings: list[Finding] = []
+    final: list[RunRecord] = []
+
+
+class RunBook:
+    """Not for several threads at once; told the time."""
+
+    def __init__(
+        self, node: str, taxonomy: Taxonomy, state: BookState | None = None, own_pid: int | None = None
+    ) -> None:
+        state = state or BookState()
+        self._taxonomy = taxonomy
+        self.tracker = RunTracker(node, state.tracker, own_pid)
+        self._stalls = dict(state.stalls)
+        self._floors = dict(state.floors)
+        self._samples: dict[str, Sample] = {}
+        self._processes: dict[int, HostProcess] = {}
+        self._processes_at = 0.0
+        self._verdicts: dict[RunRef, Verdict] = {}
+        self._hanging: dict[RunRef, Sign] = {}
+
+    def state(self) -> BookState:
+        """What to keep."""
+        return BookState(tracker=self.tracker.state(), stalls=self._stalls, floors=self._floors)
+
+    def views(self) -> list[RunView]:
+        """Open runs, then those that ended within the last day."""
+        open_runs = [RunView(record=record, verdict=self._verdicts.get(record.ref)) for record in self.tracker.open]
+        return open_runs + [RunView(record=record) for record in self.tracker.ended]
+
+    def run_of_pid(self, pid: int) -> tuple[RunRef, tuple[tuple[str, str], ...]] | None:
+        """The run that a process belongs to, and the devices that it holds (vendor and label)."""
+        for record in self.tracker.open:
+            for member in self.tracker.members(record.ref):
+                if member.pid == pid:
+                    return record.ref, member.devices
+        return None
+
+    # --- what comes in
+
+    def sampled(self, samples: Sequence[Sample]) -> None:
+        """New readings of devices, whoever holds them."""
+        self._floors = idle.observe(self._floors, samples)
+        self._samples.update((sample.key, sample) for sample in samples)
+
+    def looked(self, processes: Sequence[HostProcess], devices: Sequence[HeldDevice], now: float, wall: float) -> News:
+        """A new view of /proc."""
+        self._processes = {process.pid: process for process in processes}
+        self._processes_at = now
+        return self._tracked(processes, devices, (), now, wall)
+
+    def exited(self, exits: Iterable[ProcessExit], now: float, wall: float) -> News:
+        """Processes have ended; `at` of each in steady seconds."""
+        return self._tracked(None, (), exits, now, wall)
+
+    def tick(
+        self,
+        devices: Sequence[HeldDevice],
+        lost: Set[tuple[str, str]],
+        since: Callable[[float], Sequence[Episode]],
+        now: float,
+        wall: float,
+    ) -> News:
+        """Judges stalls and causes anew.
+
+        `lost`: vendor and label of devices that do not answer; `since` gives the episodes that were active at or
+        after a moment in steady seconds.
+        """
+        news = self._tracked(None, devices, (), now, wall)
+        if self.tracker.open:
+            recent = since(now - CAUSE_SECONDS)
+            holders = {device.key: device.pids for device in devices if device.key not in lost}
+            for record in self.tracker.open:
+                self._judge_stall(record, recent, holders, now, news)
+        for record in self.tracker.ended:
+            if not record.cause_final and record.ended_at is not None:
+                onset = min(record.ended_at - LONGEST_WAIT_SECONDS, record.onset_at or record.ended_at)
+                self._judge_cause(record, since(onset - cause.BEFORE_ONSET_SECONDS), now, news)
+        return news
+
+    # --- inside
+
+    def _tracked(
+        self,
+        processes: Sequence[HostProcess] | None,
+        devices: Sequence[HeldDevice],
+        exits: Iterable[ProcessExit],
+        now: float,
+        wall: float,
+    ) -> News:
+        progress = {ref: _progress(verdict) for ref, verdict in self._verdicts.items()}
+        changes = self.tracker.step(processes, devices, exits, now, wall, progress)
+        news = News(records=[*changes.started, *changes.changed, *changes.ended])
+        for record in changes.ended:
+            self._verdicts.pop(record.ref, None)
+            self._stalls.pop(_name(record.ref), None)
+            hanging = self._hanging.pop(record.ref, None)
+            if hanging is not None:
+                news.findings.append(_over(hanging, now, "the run has ended"))
+        return news
+
+    def _judge_stall(
+        self,
+        record: RunRecord,
+        episodes: Sequence[Episode],
+        pids: Mapping[tuple[str, str], tuple[int, ...] | None],
+        now: float,
+        news: News,
+    ) -> None:
+        work = self._work(record, pids)
+        if work is None:
+            return
+        causes = {
+            None if e.device is None else f"{e.vendor}/{e.device}": e.first_at
+            for e in episodes
+            if self._ends_runs(e) and _touches(record, e)
+        }
+        state, verdict = stall.step(
+            self._stalls.get(_name(record.ref)),
+            [sample for key in work.devices if (sample := self._samples.get(key)) is not None],
+            work,
+            now,
+            floors=self._floors,
+            active_cause=any(e.active and self._ends_runs(e) and _touches(record, e) for e in episodes),
+        )
+        self._stalls[_name(record.ref)] = state
+        self._verdicts[record.ref] = verdict
+        hanging = self._hanging.get(record.ref)
+        if verdict.level is Level.HANG:
+            self._hanging[record.ref] = sign = _hang(record, verdict, causes, now)
+            news.findings.append(sign)
+        elif verdict.level is Level.NONE and hanging is not None:
+            del self._hanging[record.ref]
+            news.findings.append(_over(hanging, now, "the run goes on"))
+
+    def _work(self, record: RunRecord, pids: Mapping[tuple[str, str], tuple[int, ...] | None]) -> Work | None:
+        members = self.tracker.members(record.ref)
+        alive = [self._processes[m.pid] for m in members if not m.over and m.pid in self._processes]
+        if not record.devices or not alive:
+            return None
+        holders = {pid for device in record.devices for pid in pids.get((device.vendor, device.device)) or ()}
+        workers = {m.pid for m in members if not m.helper and not m.over}
+        return Work(
+            at=self._processes_at,
+            pids=tuple(sorted((holders & {p.pid for p in alive}) or workers)),
+            devices=tuple(f"{d.vendor}/{d.device}" for d in record.devices if (d.vendor, d.device) in pids),
+            world_size=record.world_size,
+            cpu_seconds=_sum(p.cpu_seconds for p in alive),
+            read_bytes=_sum(p.read_bytes for p in alive),
+            written_bytes=_sum(p.written_bytes for p in alive),
+            states=tuple(p.state for p in alive),
+        )
+
+    def _judge_cause(self, record: RunRecord, episodes: Sequence[Episode], now: float, news: News) -> None:
+        judged = cause.judge(record, episodes, lambda name: self._taxonomy.class_(name).kind, now)
+        if judged == record:
+            return
+        self.tracker.replace(judged)
+        news.records.append(judged)
+        if judged.cause_final:
+            news.final.append(judged)
+
+    def _ends_runs(self, episode: Episode) -> bool:
+        return (
+            episode.severity is Severity.RUN_ENDING
+            and self._taxonomy.class_(episode.class_).kind is Kind.CAUSE
+            and not (episode.echo or episode.application or episode.historical or episode.drill)
+        )
+
+
+def _touches(record: RunRecord, episode: Episode) -> bool:
+    if episode.device is None:
+        return episode.run_id in (None, record.run_id)
+    return any((d.vendor, d.device) == (episode.vendor, episode.device) for d in record.devices)
+
+
+def _progress(verdict: Verdict) -> Progress:
+    stalled = verdict.level is not None and verdict.level >= Level.WARN
+    last = verdict.since if stalled and verdict.since is not None else max(verdict.last_progress.values(), default=None)
+    return Progress(last_at=last, stalled=stalled)
+
+
+def _hang(record: RunRecord, verdict: Verdict, causes: Mapping[str | None, float], now: float) -> Sign:
+    since = verdict.since if verdict.since is not None else now
+    odd = culprit.locate(verdict.activities, verdict.last_progress, since, causes=causes)
+    states = sorted(set(verdict.activities.values()))
+    waits = ", ".join(f"{sum(a is s for a in verdict.activities.values())} {s.value}" for s in states)
+    first = f"; first to stop: {odd.device} ({odd.rule.value})" if odd.device is not None else ""
+    vendor = record.devices[0].vendor
+    return Sign(
+        class_=HANG_CLASS,
+        condition=f"run {_name(record.ref)}",
+        at=now,
+        vendor=vendor,
+        place=f"run {_name(record.ref)}",
+        message=f"run {record.run_id} makes no progress on this node: {waits} of its {len(record.devices)} devices"
+        f"{first}",
+        lasting=True,
+        run_id=record.run_id,
+        attempt=record.attempt,
+        onset=since,
+    )
+
+
+def _over(hanging: Sign, now: float, because: str) -> Gone:
+    return Gone(
+        class_=hanging.class_,
+        condition=hanging.condition,
+        vendor=hanging.vendor,
+        place=hanging.place,
+        at=now,
+        because=because,
+    )
+
+
+def _name(ref: RunRef) -> str:
+    return f"{ref.run_id} {ref.attempt}"
+
+
+def _sum(values: Iterable[Number | None]) -> Number | None:
+    """Of what can be read; `None` where nothing can."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known else None
