@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) prometheus-node-exporter systemd
 
-.PHONY: install run test bench lint metrics-table constraints clean
+.PHONY: install run test test-systemd bench lint metrics-table constraints clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,9 @@ test: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/pytest -q
+
+test-systemd: install
+	@tests/systemd/run.sh
 
 bench: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)

@@ -6,6 +6,7 @@
 #   systemd/install.sh --uninstall   everything away but /etc/accelwatch and /var/lib/accelwatch
 #   systemd/install.sh --uninstall --purge    those too
 set -eu
+umask 022 # the agent's user reads what root writes, whatever root's own habit is
 
 PREFIX=/opt/accelwatch
 CONFIG=/etc/accelwatch
@@ -33,8 +34,12 @@ if [ -n "$uninstall" ]; then
     if running; then systemctl disable --now accelwatch.service 2>/dev/null || true; fi
     rm -rf "$UNIT" "$UNIT.d" /etc/systemd/system/multi-user.target.wants/accelwatch.service "$PREFIX"
     rm -f /usr/local/bin/accelwatch
-    if running; then systemctl daemon-reload; fi
-    if [ -n "$purge" ]; then rm -rf "$CONFIG" "$STATE"; fi
+    if running; then
+        systemctl daemon-reload
+        systemctl reset-failed accelwatch.service 2>/dev/null || true
+    fi
+    # The locks of the vendors' tools lie where every user's accelwatch finds them.
+    if [ -n "$purge" ]; then rm -rf "$CONFIG" "$STATE" /run/lock/accelwatch-*.lock; fi
     if id accelwatch >/dev/null 2>&1; then userdel accelwatch; fi
     if getent group accelwatch >/dev/null 2>&1; then groupdel accelwatch; fi
     echo "accelwatch is gone$([ -n "$purge" ] || echo "; $CONFIG and $STATE are kept")"
@@ -62,7 +67,8 @@ for group in HwHiAiUser video render; do
 done
 
 mkdir -p "$PREFIX" "$CONFIG" "$UNIT.d"
-[ -x "$PREFIX/venv/bin/python" ] || "$PYTHON" -m venv "$PREFIX/venv"
+# A venv whose Python has been upgraded away from under it is made anew.
+"$PREFIX/venv/bin/python" -m pip --version >/dev/null 2>&1 || "$PYTHON" -m venv --clear "$PREFIX/venv"
 "$PREFIX/venv/bin/pip" install --quiet --disable-pip-version-check -c "$source/constraints.txt" --upgrade "$source"
 cp "$source/README.md" "$PREFIX/README.md"
 ln -sf "$PREFIX/venv/bin/accelwatch" /usr/local/bin/accelwatch
@@ -71,9 +77,19 @@ install -m 0644 "$source/systemd/accelwatch.service" "$UNIT"
 printf '[Service]\nSupplementaryGroups=%s\n' "$groups" > "$UNIT.d/groups.conf"
 "$PREFIX/venv/bin/accelwatch" config check "$CONFIG/accelwatch.yml"
 
-if running; then
-    systemctl daemon-reload
-    systemctl enable --quiet accelwatch.service
-    if [ -n "$start" ]; then systemctl restart accelwatch.service; fi
+if command -v systemctl >/dev/null 2>&1; then systemctl enable --quiet accelwatch.service; fi # in an image, too
+if ! running; then
+    echo "accelwatch is installed; systemd does not run here, so it starts with the next boot"
+    exit 0
 fi
-echo "accelwatch is installed; on this node type: accelwatch check"
+systemctl daemon-reload
+if [ -z "$start" ]; then
+    echo "accelwatch is installed and not started: systemctl start accelwatch"
+    exit 0
+fi
+systemctl restart accelwatch.service || {
+    echo "accelwatch is installed but does not start; its own words:" >&2
+    journalctl --unit accelwatch.service --lines 10 --no-pager >&2 || true
+    exit 1
+}
+echo "accelwatch is installed and runs; on this node type: accelwatch check"

@@ -1,0 +1,203 @@
+"""Installs accelwatch on a booted system, and holds its unit to what the README says of it. Run by run.sh, as root.
+
+Standard library only: it runs before accelwatch is there and after it has gone.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import pwd
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+
+CONFIG = pathlib.Path("/etc/accelwatch/accelwatch.yml")
+FASTER = pathlib.Path("/run/systemd/system/accelwatch.service.d/faster.conf")
+HARDWARE = """\
+sources:
+  nvml: {library: /sim/nv-1/libnvidia-ml.so.1}
+  npu_smi: {command: /sim/as-1/npu-smi, interval: 1s}
+  hccn_tool: {command: /sim/as-1/hccn_tool, interval: 1s}
+"""
+INSTALLED = ("/etc", "/opt", "/usr")
+EVERYWHERE = (*INSTALLED, "/var", "/run", "/tmp", "/root", "/home", "/srv")
+DEVICES = 4  # of the scenario `one-of-each`
+
+
+def run(*command: str) -> str:
+    """Standard output; what failed is told with its own words."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(command)}: status {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def show(name: str) -> str:
+    return run("systemctl", "show", "--value", "-p", name, "accelwatch.service").strip()
+
+
+def get(path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:9817{path}", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def until(what: str, true: Callable[[], bool], seconds: float) -> float:
+    """Seconds that it took."""
+    began = time.monotonic()
+    while True:
+        try:
+            if true():
+                return time.monotonic() - began
+        except OSError:
+            pass
+        if time.monotonic() - began > seconds:
+            log = run("journalctl", "-u", "accelwatch", "-n", "20", "--no-pager")
+            raise AssertionError(f"{what}: not within {seconds:g} s\n{log}")
+        time.sleep(0.05)
+
+
+def members() -> set[int]:
+    """The unit's processes."""
+    group = pathlib.Path("/sys/fs/cgroup" + show("ControlGroup"), "cgroup.procs")
+    return {int(pid) for pid in group.read_text().split()}
+
+
+def workers() -> set[int]:
+    """Its children that stay: the NVML worker."""
+    return {pid for pid in members() if b"nvml_worker" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def devices() -> bool:
+    return get("/metrics").count("accelwatch_device_power_watts{") == DEVICES
+
+
+def say(text: str) -> None:
+    print(f"ok  {text}", flush=True)
+
+
+def installs_and_starts() -> None:
+    run("/src/systemd/install.sh")
+    assert (show("Type"), show("ActiveState"), show("UnitFileState")) == ("notify", "active", "enabled")
+    assert show("StatusText").startswith("serving on"), "READY came from the agent"
+    assert get("/healthz") == "ok\n"
+    user = pwd.getpwuid(os.stat(f"/proc/{show('MainPID')}").st_uid).pw_name
+    assert user == "accelwatch", user
+    say("installed: enabled, READY, answers on its port as its own user")
+
+
+def watches_both_vendors() -> None:
+    CONFIG.write_text(HARDWARE + "labels: {cluster: one}\n")
+    run("systemctl", "reload", "accelwatch")
+    took = until("four devices", devices, 30)
+    assert workers(), "the NVML worker runs in the unit"
+    checked = subprocess.run(["/usr/local/bin/accelwatch", "check"], capture_output=True, text=True, check=False)
+    assert checked.stdout.count(" ok ") >= DEVICES, checked.stdout + checked.stderr
+    say(f"reload takes a changed file: four devices of two vendors inside the unit's sandbox after {took:.1f} s")
+
+
+def keeps_the_old_file_against_a_bad_one() -> None:
+    agent = show("MainPID")
+    good = CONFIG.read_text()
+    CONFIG.write_text("nonsense: true\n")
+    run("systemctl", "reload", "accelwatch")
+    until("the refusal", lambda: "accelwatch_config_last_reload_successful 0" in get("/metrics"), 5)
+    assert devices()
+    CONFIG.write_text(good.replace("cluster: one", "cluster: two"))
+    run("systemctl", "reload", "accelwatch")
+    until("the reload", lambda: 'cluster="two"' in get("/metrics"), 5)
+    assert show("MainPID") == agent
+    say("reload refuses a bad file and stays the same process")
+
+
+def restarts_when_killed_or_hung() -> None:
+    for number, result in ((signal.SIGKILL, "signal"), (signal.SIGSTOP, "watchdog")):
+        FASTER.parent.mkdir(parents=True, exist_ok=True)
+        FASTER.write_text("[Service]\nWatchdogSec=3\n")
+        run("systemctl", "daemon-reload")
+        run("systemctl", "restart", "accelwatch")
+        until("four devices", devices, 30)
+        old, restarts = members(), int(show("NRestarts"))
+        os.kill(int(show("MainPID")), number)
+        took = until("a restart", lambda: int(show("NRestarts")) == restarts + 1 and devices(), 40)  # noqa: B023
+        assert not old & members(), "nothing of the old one is left"
+        assert f"result '{result}'" in run("journalctl", "-u", "accelwatch", "--no-pager")
+        say(f"{number.name}: serves again, with all four devices, after {took:.1f} s; its children went with it")
+    FASTER.unlink()
+    FASTER.parent.rmdir()
+    run("systemctl", "daemon-reload")
+
+
+def ends_in_five_seconds() -> None:
+    run("systemctl", "restart", "accelwatch")
+    until("four devices", devices, 30)
+    old = members()
+    assert len(old) >= 2, "the agent and its worker"
+    began = time.monotonic()
+    run("systemctl", "stop", "accelwatch")
+    took = time.monotonic() - began
+    assert took < 5, f"{took:.1f} s"
+    assert (show("Result"), show("ActiveState")) == ("success", "inactive")
+    left = [pid for pid in old if pathlib.Path(f"/proc/{pid}").exists()]
+    assert not left, left
+    say(f"SIGTERM: ended after {took:.1f} s with status 0, {len(old)} processes gone")
+
+
+def installs_again() -> None:
+    written, before = CONFIG.read_text(), installed(INSTALLED)
+    run("/src/systemd/install.sh")
+    assert CONFIG.read_text() == written, "an operator's configuration is kept"
+    assert installed(INSTALLED) == before, installed(INSTALLED) ^ before
+    until("four devices", devices, 30)
+    say("installed again: configuration kept, the same files, running")
+
+
+def goes_without_a_trace(users: set[str], before: set[str]) -> None:
+    run("/src/systemd/install.sh", "--uninstall")
+    assert CONFIG.exists()
+    assert subprocess.run(["systemctl", "cat", "accelwatch"], capture_output=True, check=False).returncode
+    say("uninstalled: unit gone, configuration kept")
+    run("/src/systemd/install.sh")
+    run("/src/systemd/install.sh", "--uninstall", "--purge")
+    run("/src/systemd/install.sh", "--uninstall", "--purge")
+    left = installed(EVERYWHERE) - before
+    assert not left, f"left after --purge: {sorted(left)}"
+    assert {user.pw_name for user in pwd.getpwall()} == users
+    failed = run("systemctl", "list-units", "--all", "--no-legend", "accelwatch*")
+    assert not failed.strip(), failed
+    say("uninstalled with --purge, twice: no file, no user, no unit is left")
+
+
+def installed(places: tuple[str, ...]) -> set[str]:
+    """Every path below `places` that has accelwatch in it; compiled Python comes and goes by itself."""
+    found = run("find", *places, "-path", "*accelwatch*", "-not", "-path", "/root/.cache/*").splitlines()
+    return {path for path in found if "__pycache__" not in path}
+
+
+def main() -> None:
+    run("/src/systemd/install.sh", "--uninstall", "--purge")  # of a run before that did not come so far
+    users, before = {user.pw_name for user in pwd.getpwall()}, installed(EVERYWHERE)
+    installs_and_starts()
+    # The simulated hardware lies outside /opt/accelwatch, so that it outlives what the tests do to that.
+    run("cp", "-a", "/opt/accelwatch/venv", "/sim-venv")
+    hardware = subprocess.Popen(
+        ["/sim-venv/bin/python", "-m", "accelwatch", "simulate", "node", "one-of-each", "--dir", "/sim"]
+    )
+    try:
+        until("the hardware", pathlib.Path("/sim/as-1/state.json").exists, 20)
+        watches_both_vendors()
+        keeps_the_old_file_against_a_bad_one()
+        restarts_when_killed_or_hung()
+        ends_in_five_seconds()
+        installs_again()
+        goes_without_a_trace(users, before)
+    finally:
+        hardware.terminate()
+        hardware.wait(10)
+    print("passed", flush=True)
+
+
+if __name__ == "__main__":
+    main()
