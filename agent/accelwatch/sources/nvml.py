@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -14,9 +15,11 @@ import msgspec
 from accelwatch.clock import Clock
 from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import DeviceKey, Identity
+from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.snapshot import Device, Snapshot
 from accelwatch.sources.base import Presence, SourceError, SourceTimeout
 from accelwatch.sources.nvml_child import LIBRARY, Child, Interrupted, WorkerFailed
+from accelwatch.sources.nvml_events import EVENT_CALLS
 from accelwatch.sources.nvml_progress import Call
 from accelwatch.sources.nvml_worker import PROCESS_NAME, Answer, join
 
@@ -31,8 +34,10 @@ BACKOFF_SECONDS, BACKOFF_LIMIT_SECONDS = 1.0, 60.0
 # A lost GPU's handle stays dead: a new worker sees whether a reset brought the GPU back. For one that is not
 # even counted any more (it may be gone for good) the time doubles up to the limit.
 LOST_RETRY_SECONDS, MISSING_RETRY_LIMIT_SECONDS = 60.0, 600.0
-# Names of processes are done without for so long after asking for one blocked.
-NAMELESS_SECONDS = 600.0
+# Names of processes are done without for so long after asking for one blocked; events likewise.
+NAMELESS_SECONDS = EVENTLESS_SECONDS = 600.0
+# Of events that wait for a poll that succeeds: the kernel log has them too.
+_EVENTS_KEPT = 1000
 _CLOSE_GRACE_SECONDS, _CLOSE_REAP_SECONDS = 0.3, 0.5
 
 _LIBRARY_DIRECTORIES = (
@@ -64,7 +69,8 @@ class Nvml:
         self._ordinals: dict[int, Identity] = {}
         self._quarantine: dict[int, tuple[float, str]] = {}  # ordinal: until when, why
         self._lengths: dict[int, float] = {}  # of each device's last quarantine
-        self._nameless_until = 0.0
+        self._nameless_until = self._eventless_until = 0.0
+        self._events: deque[LogEvent] = deque(maxlen=_EVENTS_KEPT)
         self._not_before = 0.0
         self._backoff = BACKOFF_SECONDS
         self._backoff_reason = ""
@@ -112,13 +118,16 @@ class Nvml:
             # The others' values must not wait for the next poll.
             full, problems = True, (str(blamed),)
             answer = self._ask("full", now)
+        self._events += answer.events
         if answer.error is not None:
             self._fail(f"NVML: {answer.error}")
         self._polls = self._polls + 1 if not full else 1
         self._backoff = BACKOFF_SECONDS
         self._take(answer, full, now)
         blocked = tuple(self._blocked())
-        return Snapshot(devices=(*self._devices.values(), *blocked), problems=problems + answer.problems)
+        events = tuple(self._events)
+        self._events.clear()
+        return Snapshot(devices=(*self._devices.values(), *blocked), events=events, problems=problems + answer.problems)
 
     def release(self, seconds: float) -> None:
         """Shuts NVML down and holds nothing of it for that long, for a reset or an upgrade."""
@@ -152,7 +161,7 @@ class Nvml:
     def _ask(self, request: str, now: float) -> Answer:
         try:
             if not self._child.running:
-                self._child.start(sorted(self._quarantine), now >= self._nameless_until)
+                self._child.start(sorted(self._quarantine), now >= self._nameless_until, now >= self._eventless_until)
                 self._started_at = now
             return self._child.ask(request)
         except WorkerFailed as failed:
@@ -166,6 +175,9 @@ class Nvml:
         if call.name == PROCESS_NAME:
             self._nameless_until = now + NAMELESS_SECONDS
             raise _TryWithout(f"NVML: {call.name} {failed}; no process names for {NAMELESS_SECONDS:.0f} s")
+        if call.name in EVENT_CALLS:
+            self._eventless_until = now + EVENTLESS_SECONDS
+            raise _TryWithout(f"NVML: {call.name} {failed}; no events for {EVENTLESS_SECONDS:.0f} s")
         if call.device < 0:
             self._fail(f"NVML: {call.name} {failed}", failed)
         length = min(max(QUARANTINE_SECONDS, 2 * self._lengths.get(call.device, 0.0)), QUARANTINE_LIMIT_SECONDS)

@@ -65,7 +65,7 @@ class Child:
         self._abandoned = [worker for worker in self._abandoned if worker.poll() is None]
         return len(self._abandoned)
 
-    def start(self, skip: list[int], process_names: bool) -> None:
+    def start(self, skip: list[int], process_names: bool = True, events: bool = True) -> None:
         """Starts a worker that leaves the devices with the ordinals `skip` alone. Raises `WorkerFailed`."""
         if self.abandoned >= ABANDONED_LIMIT:
             raise WorkerFailed(
@@ -75,7 +75,7 @@ class Child:
             )
         self._stderr.clear()
         self._progress = Progress()
-        start = Start(self._progress.descriptor, self._library, skip, process_names)
+        start = Start(self._progress.descriptor, self._library, skip, process_names, events)
         try:
             self._worker = subprocess.Popen(
                 # -P: the directory that the agent was started in is no place to import from

@@ -18,10 +18,12 @@ import msgspec
 
 from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor
+from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.snapshot import Device
 from accelwatch.sources.nvml_device import Gpu, identify
 from accelwatch.sources.nvml_driver import LOST, RESET_REQUIRED, UNKNOWN, DeviceError, Driver, DriverError
+from accelwatch.sources.nvml_events import Events
 from accelwatch.sources.nvml_links import read_links
 from accelwatch.sources.nvml_mig import mig_devices
 from accelwatch.sources.nvml_progress import Progress
@@ -44,6 +46,7 @@ class Start(msgspec.Struct):
     library: str | None
     skip: list[int]  # ordinals of devices that blocked or killed a worker before this one
     process_names: bool = True  # False: asking for them blocked the worker before
+    events: bool = True  # False: registering for them did
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -58,6 +61,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     sightings: tuple[Sighting, ...] = ()
     problems: tuple[str, ...] = ()  # told once by each worker
+    events: tuple[LogEvent, ...] = ()  # since the answer before
     error: str | None = None
 
 
@@ -75,7 +79,10 @@ class Worker:
         self._unknown: dict[int, int] = {}
         self._incomplete: set[int] = set()
         self._readings = 0
+        self._events: Events | None = None
         self._open()
+        if start.events:
+            self._events = Events(self._driver, self._gpus)
 
     def _open(self) -> None:
         call, must = self._driver.call, self._driver.must
@@ -110,6 +117,9 @@ class Worker:
             self._readings += 1
             if self._readings % ASK_AGAIN_READINGS == 0:
                 self._driver.forget_absent()
+        if self._events is not None:
+            self._incomplete |= self._events.take_look()
+            self._problems += self._events.problems()
         sightings: list[Sighting] = []
         for gpu in self._gpus:
             try:
@@ -122,7 +132,15 @@ class Worker:
                 sightings.append(Sighting(self._broken(gpu, error), True))
         sightings += (Sighting(device, True) for device in self._lost)
         problems, self._problems = tuple(self._problems), []
-        return Answer(tuple(sightings), problems)
+        return Answer(tuple(sightings), problems, self.events())
+
+    def events(self) -> tuple[LogEvent, ...]:
+        """What has happened since it was last told."""
+        return self._events.take() if self._events is not None else ()
+
+    def close(self) -> bool:
+        """Before the driver is let go of; false when a call does not come back."""
+        return self._events is None or self._events.close()
 
     def _alive(self, gpu: Gpu) -> Sensors:
         self._driver.begin_device()
@@ -200,11 +218,12 @@ def main() -> None:
                 worker = Worker(pynvml, progress, start)
                 gc.freeze()  # what is loaded now stays: never searched again, its pages never touched
             if line.strip() == "release":
-                pynvml.nvmlShutdown()
+                if worker.close():  # else the driver lets go of us when the process ends
+                    pynvml.nvmlShutdown()
                 return
             _send(answers, worker.read(line.strip() == "full"))
         except (DriverError, DeviceError) as error:
-            _send(answers, Answer(error=str(error)))
+            _send(answers, Answer(error=str(error), events=() if worker is None else worker.events()))
             return
 
 
