@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from detectors.replaying import Fed
 
 from accelwatch.detectors.base import Context, Detector
+from detectors.replaying import Fed
 
 
 @pytest.fixture

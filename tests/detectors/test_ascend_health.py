@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import NPU, Fed, answered, device, npu, silent
 
 from accelwatch.detectors.ascend_health import BUSY_RATIO, LEVEL_HELD_POLLS, WORKING_SECONDS, AscendHealth
 from accelwatch.readings.health import Health, Level
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.loader import load
+from detectors.replaying import NPU, Fed, answered, device, npu, silent
 
 Make = Callable[..., Fed]
 HELD = LEVEL_HELD_POLLS * 10.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, GPU_2, NPU, Fed, answered, device, inventory, known, silent
 
 from accelwatch.detectors.device_count import HELD_SECONDS, DeviceCount
 from accelwatch.detectors.device_lost import DeviceLost
 from accelwatch.faults.sign import Gone
 from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import DeviceKey, Vendor
+from detectors.replaying import GPU, GPU_2, NPU, Fed, answered, device, inventory, known, silent
 
 Make = Callable[..., Fed]
 FULL = inventory(known(GPU, "3", model="NVIDIA H100", serial="165"), known(GPU_2, "4"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, Fed, answered, device, silent
 
 from accelwatch.detectors.driver_silent import (
     FAILED_SECONDS,
@@ -15,6 +14,7 @@ from accelwatch.detectors.driver_silent import (
     DriverSilent,
 )
 from accelwatch.sources.nvml_driver import DRIVER_GONE
+from detectors.replaying import GPU, Fed, answered, device, silent
 
 Make = Callable[..., Fed]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, Fed, answered, device
 
 from accelwatch.detectors.base import Answered
 from accelwatch.detectors.fabric import AGAIN_SECONDS, NEVER_SECONDS, FabricSwitch
 from accelwatch.readings.link import Fabric
 from accelwatch.readings.severity import Severity
+from detectors.replaying import GPU, Fed, answered, device
 
 Make = Callable[..., Fed]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, NPU, Fed, answered, device, silent
 
 from accelwatch.detectors.base import Answered
-from accelwatch.detectors.link_errors import STOOD_STILL_SECONDS, UNREAD_SECONDS, LinkErrors
+from accelwatch.detectors.link_errors import SEEN_SECONDS, STOOD_STILL_SECONDS, UNREAD_SECONDS, LinkErrors
 from accelwatch.detectors.link_limits import WINDOW_SECONDS, limit
 from accelwatch.readings.link import Link, LinkKind, LinkState, Pcie
 from accelwatch.readings.severity import Severity
 from accelwatch.sources.nvml_links import _COUNTERS, _NVLINK5
 from accelwatch.sources.rdma import ERROR_COUNTERS, HW_ERROR_COUNTERS
+from detectors.replaying import GPU, NPU, Fed, answered, device, silent
 
 Make = Callable[..., Fed]
 
@@ -137,15 +137,14 @@ def test_what_grew_while_nobody_read_has_no_rate(fed: Make) -> None:
     errors.quiet(reading(LinkKind.ROCE, roce_new_pkt_rty_num=10**6))
 
 
-def test_a_steady_link_is_written_once_in_a_while_only(fed: Make) -> None:
+def test_a_steady_link_is_written_now_and_then_only(fed: Make) -> None:
     errors = fed(LinkErrors())
     errors.quiet(reading(LinkKind.IB, symbol_error=5))
-    states = []
-    for _ in range(25):
+    kept = set()
+    for _ in range(2 * int(SEEN_SECONDS / 10)):
         errors.quiet(reading(LinkKind.IB, symbol_error=5))
-        states.append(errors.state)
-    assert sum(later is not earlier for earlier, later in zip(states, states[1:], strict=False)) <= 25
-    assert len({str(state) for state in states}) == 1
+        kept.add(str(errors.state))
+    assert len(kept) == 3
 
 
 def test_pcie_replays(fed: Make) -> None:

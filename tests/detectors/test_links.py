@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, NPU, Fed, answered, device, inventory, known, silent
 
 from accelwatch.detectors.base import Answered, Context
 from accelwatch.detectors.links import EXPECTED_HELD_SECONDS, Links
 from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.readings.severity import Severity
+from detectors.replaying import GPU, NPU, Fed, answered, device, inventory, known, silent
 
 Make = Callable[..., Fed]
 UP, DOWN, UNKNOWN = LinkState.UP, LinkState.DOWN, LinkState.UNKNOWN

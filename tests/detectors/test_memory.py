@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, NPU, Fed, answered, device
 
 from accelwatch.detectors.memory import HIGH_PER_SECOND, RATE_SECONDS, Memory
 from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.memory import EccCount, ErrorKind, Repairs
 from accelwatch.readings.severity import Severity
 from accelwatch.readings.snapshot import Device
+from detectors.replaying import GPU, NPU, Fed, answered, device
 
 Make = Callable[..., Fed]
 C, U = ErrorKind.CORRECTED, ErrorKind.UNCORRECTED

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, NPU, Fed, answered, device
 
 from accelwatch.detectors.memory_repair import ISOLATED_FULL, ISOLATED_NOTED, MemoryRepair
 from accelwatch.readings.memory import Repairs
 from accelwatch.readings.severity import Severity
+from detectors.replaying import GPU, NPU, Fed, answered, device
 
 Make = Callable[..., Fed]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import NPU, Fed, answered
 
 from accelwatch.detectors.base import Answered, Context
 from accelwatch.detectors.net_health import SLOW_POLLS, NetHealth
 from accelwatch.readings.link import Link, LinkKind, LinkState, Optics
 from accelwatch.readings.severity import Severity
+from detectors.replaying import NPU, Fed, answered
 
 Make = Callable[..., Fed]
 HELD = SLOW_POLLS * 10.0

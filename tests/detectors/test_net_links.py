@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from detectors.replaying import NPU, NPU_2, Fed, answered, silent
 
 from accelwatch.detectors.base import Answered, Context
 from accelwatch.detectors.net_links import RUN_ENDS_AFTER_SECONDS, NetLinks
@@ -14,6 +13,7 @@ from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.link import Link, LinkChange, LinkKind, LinkState
 from accelwatch.readings.severity import Severity
 from accelwatch.runs.model import RunRef
+from detectors.replaying import NPU, NPU_2, Fed, answered, silent
 
 Make = Callable[..., Fed]
 UP, DOWN, UNKNOWN = LinkState.UP, LinkState.DOWN, LinkState.UNKNOWN
@@ -126,6 +126,14 @@ def test_a_history_without_counts_tells_too(fed: Make) -> None:
     (sign,) = ports.signs(roce(UP, history=[(3, True), (5, False), (120, True), (130, False)]))
     assert (sign.class_, sign.events, sign.at) == ("net_link_flap", 1, ports.now - 5)
     ports.quiet(roce(UP, history=[(14, True), (16, False), (131, True), (141, False)]))  # seconds are rounded
+
+
+def test_the_devices_clock_may_drift(fed: Make) -> None:
+    ports = fed(NetLinks())
+    for day in range(30):  # four seconds a day
+        for hour in range(24):
+            ago = 4.0 * day + hour / 6 + 3600 * (24 * day + hour)
+            ports.quiet(roce(UP, history=[(100 + ago, True), (110 + ago, False)]), 3600)
 
 
 def test_an_empty_history_is_a_baseline(fed: Make) -> None:

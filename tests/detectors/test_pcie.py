@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, Fed, answered, device
 
 from accelwatch.detectors.base import Answered
 from accelwatch.detectors.pcie import LOADED_POLLS, LOADED_POWER, LOADED_UTILIZATION, SLOW_POLLS, PcieLink
 from accelwatch.readings.link import Pcie
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.severity import Severity
+from detectors.replaying import GPU, Fed, answered, device
 
 Make = Callable[..., Fed]
 BUSY = Sensors(utilization_ratio=LOADED_UTILIZATION, power_watts=LOADED_POWER * 700, power_limit_watts=700.0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, Fed, answered, device
 
 from accelwatch.detectors.base import Answered
 from accelwatch.detectors.recovery_action import AskedRecovery
 from accelwatch.faults.sign import Gone
 from accelwatch.readings.health import Health, RecoveryAction
 from accelwatch.readings.severity import Severity
+from detectors.replaying import GPU, Fed, answered, device
 
 Make = Callable[..., Fed]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from detectors.replaying import GPU, Fed, answered, device
 
 from accelwatch.detectors.base import Answered, Detector
 from accelwatch.detectors.power import UNNAMED_HELD_SECONDS, Power
 from accelwatch.detectors.thermal import CALM_SECONDS, Thermal
 from accelwatch.readings.sensors import Sensors, Throttle
 from accelwatch.readings.severity import Severity
+from detectors.replaying import GPU, Fed, answered, device
 
 Make = Callable[..., Fed]
 

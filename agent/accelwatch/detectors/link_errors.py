@@ -9,9 +9,9 @@ import msgspec
 from accelwatch.detectors.base import Answered, Context, Reading
 from accelwatch.detectors.conditions import Conditions, Hold
 from accelwatch.detectors.draft import Draft
-from accelwatch.detectors.link_limits import PCIE_REPLAYS, WINDOW_SECONDS, Limit, limit
+from accelwatch.detectors.link_limits import WINDOW_SECONDS, Limit, limit
 from accelwatch.detectors.net_links import links_of
-from accelwatch.detectors.subject import Subject, of_device, of_link
+from accelwatch.detectors.subject import Subject, of_device
 from accelwatch.faults.sign import Finding
 from accelwatch.readings.link import LinkKind, LinkState
 from accelwatch.readings.severity import Severity
@@ -81,24 +81,15 @@ class LinkErrors:
         if not isinstance(reading, Answered):
             return state, ()
         links, conditions = Draft(state.links), Conditions(state.holds, now)
-        for link in links_of(reading, _KINDS):
+        for subject, link in links_of(reading, _KINDS):
             if link.state is LinkState.DOWN:
-                _unread(f"{of_link(link.key).name}|{link.link}", now, links)
+                _unread(f"{subject.name}|{link.link}", now, links)
             elif link.errors:
-                limits = {name: limit(link.kind, name) for name in link.errors}
-                _judge(of_link(link.key), link.link, link.kind, link.errors, limits, now, links, conditions)
+                _judge(subject, link.link, link.kind, link.errors, now, links, conditions)
         for device in reading.snapshot.devices:
             if device.pcie is not None and device.pcie.replays is not None and device.identity.parent is None:
-                _judge(
-                    of_device(device.key),
-                    "pcie0",
-                    LinkKind.PCIE,
-                    {"replays": device.pcie.replays},
-                    {"replays": PCIE_REPLAYS},
-                    now,
-                    links,
-                    conditions,
-                )
+                replays = {"replays": device.pcie.replays}
+                _judge(of_device(device.key), "pcie0", LinkKind.PCIE, replays, now, links, conditions)
         if not (links.changed or conditions.changed):
             return state, conditions.findings
         return State(links.rows, conditions.holds), conditions.findings
@@ -109,7 +100,6 @@ def _judge(
     link: str,
     kind: LinkKind,
     errors: dict[str, int],
-    limits: dict[str, Limit | None],
     now: float,
     links: Draft[Row],
     conditions: Conditions,
@@ -118,14 +108,18 @@ def _judge(
     row = links.get(name)
     if row is None or now - row.seen > UNREAD_SECONDS:
         old = {} if row is None else row.counters
-        links.put(name, Row(now, {c: _anew(old.get(c), errors[c]) for c, most in limits.items() if most is not None}))
+        judged = {c: _anew(old.get(c), raw) for c, raw in errors.items() if limit(kind, c) is not None}
+        links.put(name, Row(now, judged))
         return
     changed: dict[str, Growth] = {}
-    for counter, most in limits.items():
+    for counter, raw in errors.items():
+        before = row.counters.get(counter)
+        if before is not None and raw == before.raw and before.opened is None and before.grew is None:
+            continue  # as nearly always
+        most = limit(kind, counter)
         if most is None:
             continue
-        before = row.counters.get(counter)
-        after = _step(before, errors[counter], most, now)
+        after = _step(before, raw, most, now)
         condition = f"link {link} {counter}"
         if before is not None and after.grew is not None and after.raw > before.raw:
             conditions.bad(

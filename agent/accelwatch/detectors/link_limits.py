@@ -22,8 +22,6 @@ class Limit(msgspec.Struct, frozen=True):
     slight: bool = False
 
 
-PCIE_REPLAYS = Limit(8)
-
 # DCGM's first CRC error would be a fault of every busy link; one a second lies between its warning and its failure.
 _CRC = Limit(60)
 # A replay carried the data at the second try: a single one is no fault. A recovery stops the link to train it anew.
@@ -88,6 +86,7 @@ _TABLES: dict[LinkKind, dict[str, Limit | None]] = {
     LinkKind.UB: dict(_UB),
     LinkKind.ROCE: {**_RDMA, **_ROCE},
     LinkKind.IB: dict(_RDMA),
+    LinkKind.PCIE: {"replays": Limit(8)},
 }
 # A counter that the source takes for errors and this table does not know.
 _OTHER = Limit(60)
@@ -95,5 +94,5 @@ _OTHER = Limit(60)
 
 def limit(kind: LinkKind, counter: str) -> Limit | None:
     """The limit of a counter, or `None`."""
-    table = _TABLES.get(kind)
-    return _OTHER if table is None else table.get(counter, _OTHER)
+    table = _TABLES[kind]
+    return table.get(counter, _OTHER)

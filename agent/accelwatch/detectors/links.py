@@ -52,10 +52,9 @@ class Links:
         findings: list[Finding] = []
         hccs: dict[str, list[Link]] = {}
         up = 0
-        for link in links_of(reading, KINDS):
-            subject = of_link(link.key)
+        for subject, link in links_of(reading, KINDS):
             name = f"{subject.name}|{link.link}"
-            change = port_memory.look(ports.get(name), link, now, (link.key, link.link) in context.links_seen_up)
+            change = port_memory.look(ports.get(name), link, now, context)
             ports.put(name, change.port)
             up += link.state is LinkState.UP
             if change.unseen:

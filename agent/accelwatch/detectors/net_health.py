@@ -9,7 +9,7 @@ import msgspec
 from accelwatch.detectors.base import Answered, Context, Reading
 from accelwatch.detectors.conditions import Conditions, Hold
 from accelwatch.detectors.net_links import KINDS, links_of
-from accelwatch.detectors.subject import Subject, of_link
+from accelwatch.detectors.subject import Subject
 from accelwatch.faults.sign import Finding
 from accelwatch.readings.link import Link, LinkKind, LinkState, Optics
 from accelwatch.readings.severity import Severity
@@ -44,8 +44,7 @@ class NetHealth:
             return state, ()
         conditions = Conditions(state.holds, now)
         held = SLOW_POLLS * reading.interval
-        for link in links_of(reading, _KINDS):
-            subject = of_link(link.key)
+        for subject, link in links_of(reading, _KINDS):
             _verdict(subject, link, held, conditions)
             _light(subject, link, conditions, (link.key, link.link) in context.links_seen_up)
         return (State(conditions.holds) if conditions.changed else state), conditions.findings

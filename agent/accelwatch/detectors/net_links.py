@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from accelwatch.detectors.base import Answered, Context, Reading
 from accelwatch.detectors.conditions import Conditions, Hold
 from accelwatch.detectors.draft import Draft
 from accelwatch.detectors.port_memory import Change, Port
-from accelwatch.detectors.subject import Subject, of_link
+from accelwatch.detectors.subject import Subject, of_device, of_link
 from accelwatch.faults.sign import Finding, Sign
 from accelwatch.readings.link import Link, LinkKind
 from accelwatch.readings.severity import Severity
@@ -47,10 +47,9 @@ class NetLinks:
             return state, ()
         ports, conditions = Draft(state.ports), Conditions(state.holds, now)
         findings: list[Finding] = []
-        for link in links_of(reading, KINDS):
-            subject = of_link(link.key)
+        for subject, link in links_of(reading, KINDS):
             name = f"{subject.name}|{link.link}"
-            change = port_memory.look(ports.get(name), link, now, (link.key, link.link) in context.links_seen_up)
+            change = port_memory.look(ports.get(name), link, now, context)
             ports.put(name, change.port)
             if change.unseen:
                 findings.append(_flap(subject, link, change, now))
@@ -64,12 +63,17 @@ class NetLinks:
         return State(ports.rows, conditions.holds), findings
 
 
-def links_of(reading: Answered, kinds: frozenset[LinkKind]) -> Iterable[Link]:
-    """The links of these kinds in a reading: those of its devices, and loose ones."""
+def links_of(reading: Answered, kinds: frozenset[LinkKind]) -> Iterator[tuple[Subject, Link]]:
+    """The links of these kinds in a reading, with whose they are: those of its devices, and loose ones."""
     for device in reading.snapshot.devices:
         if device.links:
-            yield from (link for link in device.links if link.kind in kinds)
-    yield from (link for link in reading.snapshot.links if link.kind in kinds)
+            subject = of_device(device.key)
+            for link in device.links:
+                if link.kind in kinds:
+                    yield subject, link
+    for link in reading.snapshot.links:
+        if link.kind in kinds:
+            yield of_link(link.key), link
 
 
 def _down(subject: Subject, link: Link, change: Change, now: float, context: Context, conditions: Conditions) -> None:

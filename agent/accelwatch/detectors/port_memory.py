@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
+from accelwatch.detectors.base import Context
 from accelwatch.readings.link import Link, LinkState
 
 # A port that drops so often within a day is escalated (design.md, Faults).
 DROPS_THAT_ESCALATE = 3
 DAY_SECONDS = 86_400.0
-# Device clocks tell whole seconds, and the answer takes its time: records closer than this are one.
-CLOCK_SLACK_SECONDS = 2.0
+# Device clocks tell whole seconds, and the answer takes its time: a record no further from the last known one than
+# this is the same. What a record's time moves by more than the rounding is followed, since clocks drift apart.
+CLOCK_SLACK_SECONDS, ROUNDING_SECONDS = 3.0, 1.0
 # State and history are two calls: a port that is up, with a drop this young as its newest record, fell between them.
 # The next reading tells it as a port that is down.
 JUST_FALLEN_SECONDS = 15.0
@@ -42,11 +44,16 @@ class Change(msgspec.Struct, frozen=True):
         return len(self.port.dropped_at) >= DROPS_THAT_ESCALATE
 
 
-def look(port: Port | None, link: Link, now: float, seen_up_before: bool) -> Change:
-    """The port after one more reading of it. What it had counted when it was first seen is no news.
+# Most links of a node at most readings: nothing to count, and up as before.
+_UP = Port(up=True, seen_up=True)
+_STAYS_UP = Change(_UP, up=True)
 
-    `seen_up_before`: the inventory knows that it was up once.
-    """
+
+def look(port: Port | None, link: Link, now: float, context: Context) -> Change:
+    """The port after one more reading of it. What it had counted when it was first seen is no news."""
+    if port == _UP and link.state is LinkState.UP and link.drops is None and link.ups is None and link.history is None:
+        return _STAYS_UP
+    seen_up_before = (link.key, link.link) in context.links_seen_up
     up = None if link.state is LinkState.UNKNOWN else link.state is LinkState.UP
     count = own_count(link)
     history = tuple(now - change.seconds_ago for change in link.history or () if not change.up)
@@ -109,4 +116,4 @@ def _just_fallen(link: Link) -> bool:
 
 def _steady(before: float | None, newest: float) -> float:
     """The same record again gives the same time, whatever a second's rounding makes of it."""
-    return before if before is not None and abs(newest - before) <= CLOCK_SLACK_SECONDS else newest
+    return before if before is not None and abs(newest - before) <= ROUNDING_SECONDS else newest
