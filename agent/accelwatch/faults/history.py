@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 
 from accelwatch.faults.episode import Episode
+from accelwatch.faults.sign import Sign
+from accelwatch.readings.identity import DeviceKey
+from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.lookup import History
 
 # As long as the journal gives past episodes back at a start.
@@ -36,3 +39,21 @@ def runs_hit(past: Iterable[Episode], code: str) -> set[tuple[str, str | None]]:
         for episode in past
         if code in episode.codes and episode.run_id is not None and not episode.application
     }
+
+
+def accusation(episode: Episode, device: DeviceKey | None, code: str, runs: int, now: float) -> Sign:
+    """The sign that what looked like the program's error is the device's."""
+    return Sign(
+        class_="compute_engine",
+        condition=f"repeating {code}",
+        at=now,
+        vendor=episode.vendor,
+        device=device,
+        place=episode.place,
+        code=code,
+        severity=Severity.RUN_ENDING if runs >= CERTAIN_RUNS else Severity.DEGRADING,
+        message=f"Xid {code} on this GPU alone in {runs} different runs within "
+        f"{REMEMBERED_SECONDS / 86400:.0f} days: not the program's error any more",
+        run_id=episode.run_id,
+        attempt=episode.attempt,
+    )

@@ -41,5 +41,8 @@ def belongs(new: Episode, member: Episode, *, shared_class: bool, symptom: bool)
 
 
 def root_of(members: Iterable[Episode]) -> Episode:
-    """The one that pages: no echo, then the highest rank, then the earliest."""
-    return max(members, key=lambda episode: (not episode.echo, episode.rank, -episode.first_at, -episode.id))
+    """The one that pages: no echo, then the worst, of those the highest rank, then the earliest.
+
+    What only degrades never hides what ended the run, however near to the root its class stands.
+    """
+    return max(members, key=lambda e: (not e.echo, e.severity.weight, e.rank, -e.first_at, -e.id))

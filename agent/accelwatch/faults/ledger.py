@@ -17,16 +17,17 @@ from accelwatch.faults.episode import Condition, Episode
 from accelwatch.faults.opening import (
     Opening,
     begin,
-    effective,
     episode_key,
     known_key,
     prolong,
+    reached,
     resolve,
     shown_vendor,
     weaker,
 )
 from accelwatch.faults.shelf import Shelf, owner_of
 from accelwatch.faults.sign import Finding, Gone, Sign
+from accelwatch.faults.wording import filled
 from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.loader import Taxonomy
 from accelwatch.taxonomy.model import Kind, Notify
@@ -121,11 +122,11 @@ class Ledger:
         opening = self._bounded(resolve(sign, context, self._taxonomy, wall - max(0.0, now - sign.at)))
         last = self._shelf.latest(opening.key)
         if last is not None and self._same(last, sign):
-            episode = self._prolong(last, opening, sign)
+            episode = self._prolong(last, opening, sign, context)
         else:
             if last is not None and last.active:
                 self._clear(last, "followed: it struck again, which is counted anew", now, wall)
-            episode = self._open(opening, sign)
+            episode = self._open(opening, sign, context)
         if opening.suspect and not sign.historical:
             self._compare_with_peers(episode)
 
@@ -139,12 +140,9 @@ class Ledger:
             return True
         return abs(sign.at - last.last_at) <= COALESCE_SECONDS
 
-    def _open(self, opening: Opening, sign: Sign) -> Episode:
+    def _open(self, opening: Opening, sign: Sign, context: Context) -> Episode:
         class_ = self._taxonomy.class_(opening.class_)
-        past = self._shelf.past(opening.class_, owner_of(opening.owner, opening.vendor, opening.device, opening.place))
-        action = self._taxonomy.action(
-            opening.class_, sign.vendor, code=opening.code, family=opening.family, history=history.stage(past)
-        )
+        action = self._action(opening, sign, context)
         number = self._next_id
         self._next_id += 1
         episode = begin(opening, sign, number, action, self._incident_name(opening, number), class_)
@@ -160,13 +158,28 @@ class Ledger:
             self._count(number)
         return self._current(episode)
 
-    def _prolong(self, last: Episode, opening: Opening, sign: Sign) -> Episode:
+    def _action(self, opening: Opening, sign: Sign, context: Context) -> str:
+        past = self._shelf.past(opening.class_, owner_of(opening.owner, opening.vendor, opening.device, opening.place))
+        action = self._taxonomy.action(
+            opening.class_,
+            sign.vendor,
+            code=opening.code,
+            family=opening.family,
+            history=history.stage(past),
+            severity=opening.severity,
+        )
+        known = context.devices.get(sign.device) if sign.device is not None else None
+        return filled(action, known, sign, opening.run.run_id if opening.run is not None else None)
+
+    def _prolong(self, last: Episode, opening: Opening, sign: Sign, context: Context) -> Episode:
         condition = last.conditions.get(sign.condition)
         repeated = last.active and sign.lasting and condition is not None and not condition.gone
         conditions = {**last.conditions, sign.condition: Condition(lasting=sign.lasting, last_at=sign.at)}
         if len(conditions) > CONDITIONS_LIMIT:
             conditions.pop(next(name for name, c in conditions.items() if not c.lasting or c.gone), None)
         changed = prolong(last, opening, sign, conditions)
+        if (changed.severity, changed.code) != (last.severity, last.code):
+            changed = msgspec.structs.replace(changed, action=self._action(opening, sign, context))
         if not repeated:
             changed = msgspec.structs.replace(changed, count=last.count + sign.events)
         if not last.active and (sign.lasting or not last.historical):
@@ -181,8 +194,10 @@ class Ledger:
             last.notify,
         )
         self._shelf.put(changed, write=news)
-        if (changed.rank, changed.echo) != (last.rank, last.echo):
+        if (changed.rank, changed.echo, changed.severity) != (last.rank, last.echo, last.severity):
             self._choose_root(changed.incident)
+        if changed.settles_at is None:
+            self._count(changed.id)
         return self._current(last)
 
     def _gone(self, gone: Gone, context: Context) -> None:
@@ -224,7 +239,7 @@ class Ledger:
 
     def _settle(self, episode: Episode, context: Context, now: float, wall: float) -> None:
         """No peer showed it: it is what its class says. What came back in another run accuses the device."""
-        notify = effective(self._taxonomy.class_(episode.class_).notify, episode.severity, escalated=False)
+        notify = reached(self._taxonomy.class_(episode.class_), episode.severity, escalated=False)
         self._shelf.put(msgspec.structs.replace(episode, settles_at=None, notify=notify))
         self._count(episode.id)
         for code in history.REPEATING_CODES & set(episode.codes):
@@ -233,7 +248,8 @@ class Ledger:
             )
             hit = len(history.runs_hit(past, code))
             if hit >= history.SUSPECTED_RUNS:
-                self._sign(_accusation(episode, context, code, hit, now), context, now, wall)
+                accusation = history.accusation(episode, known_key(episode, context), code, hit, now)
+                self._sign(accusation, context, now, wall)
 
     # --- bookkeeping
 
@@ -248,6 +264,9 @@ class Ledger:
         episode = self._shelf.get(number)
         if episode is None or episode.counted or episode.historical or episode.drill:
             return
+        informs = episode.severity is Severity.INFORMATIONAL
+        if informs and self._taxonomy.class_(episode.class_).severity is not Severity.INFORMATIONAL:
+            return  # a detail of another fault, not one that its class's counter speaks of
         counted = msgspec.structs.replace(episode, counted=True)
         self._shelf.put(counted)
         self._counted(counted)
@@ -272,20 +291,3 @@ class Ledger:
         where = opening.device if opening.device is not None else opening.place or "host"
         when = datetime.datetime.fromtimestamp(opening.wall, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         return f"{self._node}/{opening.vendor}-{where}/{when}-{number}"
-
-
-def _accusation(episode: Episode, context: Context, code: str, runs: int, now: float) -> Sign:
-    return Sign(
-        class_="compute_engine",
-        condition=f"repeating {code}",
-        at=now,
-        vendor=episode.vendor,
-        device=known_key(episode, context),
-        place=episode.place,
-        code=code,
-        severity=Severity.RUN_ENDING if runs >= history.CERTAIN_RUNS else Severity.DEGRADING,
-        message=f"Xid {code} on this GPU alone in {runs} different runs within "
-        f"{history.REMEMBERED_SECONDS / 86400:.0f} days: not the program's error any more",
-        run_id=episode.run_id,
-        attempt=episode.attempt,
-    )

@@ -54,7 +54,9 @@ def episode_key(vendor: str, device: str | None, place: str | None, class_: str)
 def resolve(sign: Sign, context: Context, taxonomy: Taxonomy, wall: float) -> Opening:
     """`wall`: the sign's time where it has none of its own. Raises `KeyError` for a class that does not exist."""
     class_ = taxonomy.class_(sign.class_)
-    family = taxonomy.family_of(sign.vendor, sign.code) if sign.code is not None else None
+    family = sign.family
+    if family is None and sign.code is not None:
+        family = taxonomy.family_of(sign.vendor, sign.code)
     code = _own_code(taxonomy, class_, family, sign.code)
     known = context.devices.get(sign.device) if sign.device is not None else None
     severity = sign.severity or (code.severity if code is not None else None) or class_.severity
@@ -68,7 +70,7 @@ def resolve(sign: Sign, context: Context, taxonomy: Taxonomy, wall: float) -> Op
         code=sign.code,
         family=family,
         severity=severity,
-        notify=effective(class_.notify, severity, escalated=sign.escalate),
+        notify=reached(class_, severity, escalated=sign.escalate),
         rank=code.rank if code is not None and code.rank is not None else class_.rank,
         echo=code is not None and code.echo,
         suspect=code is not None and code.application_suspect,
@@ -77,13 +79,9 @@ def resolve(sign: Sign, context: Context, taxonomy: Taxonomy, wall: float) -> Op
     )
 
 
-def effective(notify: Notify, severity: Severity, *, escalated: bool) -> Notify:
-    """Only what ends a run, or came back too often, reaches further than a ticket (design.md, Faults)."""
-    if notify is Notify.NONE:
-        return Notify.NONE
-    if escalated or severity is Severity.RUN_ENDING:
-        return Notify.PAGE if escalated else notify
-    return Notify.TICKET if severity is Severity.DEGRADING else Notify.NONE
+def reached(class_: FaultClass, severity: Severity, *, escalated: bool) -> Notify:
+    """Whom an episode reaches; what came back too often is paged, whatever its class says."""
+    return Notify.PAGE if escalated and class_.notify is not Notify.NONE else class_.notify_at(severity)
 
 
 def weaker(one: Notify, other: Notify) -> Notify:
