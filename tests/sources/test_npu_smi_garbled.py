@@ -28,7 +28,8 @@ from accelwatch.sources.base import SourceError
 from accelwatch.sources.hccn_optics import parse_optical
 from accelwatch.sources.npu_smi_faults import parse_fault_events
 from accelwatch.sources.npu_smi_host import parse_lspci, parse_version_info
-from accelwatch.sources.npu_smi_info import named, parse_info
+from accelwatch.sources.npu_smi_info import parse_info
+from accelwatch.sources.npu_smi_naming import named
 from accelwatch.sources.npu_smi_topology import parse_superpod, parse_topology
 from accelwatch.sources.npu_smi_values import decimal, whole_lines
 from accelwatch.sources.npu_smi_watch import parse_watch

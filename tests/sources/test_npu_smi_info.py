@@ -128,6 +128,19 @@ def test_a_process_of_another_namespace_has_no_name() -> None:
     assert process.memory_bytes
 
 
+@pytest.mark.parametrize(
+    ("true", "garbled"),
+    [("| Process name ", "  Process name "), ("| 20001 ", "| 2??01 "), ("| 20001         |", "| 20001          ")],
+)
+def test_a_process_row_that_cannot_be_read_makes_no_chip_idle(true: str, garbled: str) -> None:
+    """What it held is unknown, and said; nothing else breaks."""
+    text = printed("910B", "24.1.rc1", 2)
+    assert true in text
+    info = parse_info(text.replace(true, garbled))
+    assert (len(info.chips), info.processes_complete) == (2, False)
+    assert "process table" in info.problems[0]
+
+
 CAPTURES = {
     # file: chips, (npu, chip, name, level, power, temperature, used MiB, total MiB, bus) of the last one
     "info_310B1_23.0.rc3": (1, (0, 0, "310B1", 0, 9.2, 53, 3841, 11577, None)),

@@ -7,7 +7,8 @@ import pytest
 from accelwatch.simulator import npu_smi as npu_smi_printer
 from accelwatch.sources.commands import Output
 from accelwatch.sources.npu_smi import NpuSmi
-from accelwatch.sources.npu_smi_info import named, parse_info
+from accelwatch.sources.npu_smi_info import parse_info
+from accelwatch.sources.npu_smi_naming import named
 from support import FakeClock, SimulatedTools, node_of
 
 A3 = """\

@@ -21,7 +21,8 @@ from accelwatch.sources.npu_smi_device import LIST, MAP, Chips
 from accelwatch.sources.npu_smi_errors import explain, unsupported
 from accelwatch.sources.npu_smi_faults import parse_fault_events
 from accelwatch.sources.npu_smi_host import count_on_bus
-from accelwatch.sources.npu_smi_info import ChipRow, Info, named, parse_info
+from accelwatch.sources.npu_smi_info import ChipRow, Info, parse_info
+from accelwatch.sources.npu_smi_naming import named
 from accelwatch.sources.npu_smi_schedule import SIXTY, Query, Schedule
 from accelwatch.sources.npu_smi_values import whole_lines
 

@@ -7,7 +7,6 @@ boards, and values may touch the slash or stick out of their column.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import msgspec
 
@@ -22,6 +21,7 @@ MIB = 1 << 20
 _BANNER = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
 _PAIR = re.compile(r"(\d+|NA|-)\s*/\s*(\d+|NA|-)", re.ASCII)
 _BUS_ID = re.compile(r"^(?:[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f]|NA|-|)$")
+_PROCESS_COLUMNS = 4  # ids, pid, name, memory; some versions have more
 _IDLE = re.compile(r"No running processes found in NPU\s+(\d{1,6})\b", re.ASCII)
 
 HEALTH_WORDS = {"OK": Level.OK, "WARNING": Level.WARNING, "ALARM": Level.ALARM, "CRITICAL": Level.CRITICAL}
@@ -96,6 +96,7 @@ class _Table:
         self.idle: set[int] = set()
         self.problems: list[str] = []
         self.incomplete = False
+        self._processes_unread = False
         self._process_open = True  # until a rule ends what stands under the header
 
     def take(self, line: str) -> None:
@@ -113,6 +114,8 @@ class _Table:
             self.versions = (banner[1], banner[2])
         elif "Process id" in line and "Process name" in line:
             self._process_columns = len(cells)
+            if len(cells) < _PROCESS_COLUMNS:
+                self._unread_process(cells)
         elif "Health" in line and "Name" in line:
             self.is_950 = len(cells) == 4
         elif "Bus-Id" in line:
@@ -143,7 +146,8 @@ class _Table:
             processes=tuple(self.processes),
             idle_npus=frozenset(self.idle),
             has_process_table=self._process_columns > 0,
-            processes_complete=self._process_columns > 0 and not self._process_open and not self.incomplete,
+            processes_complete=self._process_columns > 0
+            and not (self._process_open or self._processes_unread or self.incomplete),
             is_950=self.is_950,
             complete=not self.incomplete,
             problems=tuple(self.problems),
@@ -222,7 +226,8 @@ class _Table:
         if idle := _IDLE.search(cells[0]):
             self.idle.add(int(idle[1]))
             return
-        if len(cells) < self._process_columns:
+        if len(cells) < self._process_columns or self._process_columns < _PROCESS_COLUMNS:
+            self._unread_process(cells)
             return
         # A process name may hold a bar: what is too many belongs to it.
         after = self._process_columns - 3
@@ -231,10 +236,16 @@ class _Table:
         numbers = [integer(part) for part in ids]
         pid = integer(cells[1])
         if not numbers or numbers[0] is None or None in numbers or pid is None:
+            self._unread_process(cells)
             return
         memory = integer(cells[len(cells) - after])
         process = DeviceProcess(pid=pid, name=name or None, memory_bytes=None if memory is None else memory * MIB)
         self.processes.append(ProcessRow(numbers[0], numbers[1] if len(numbers) > 1 else None, process))
+
+    def _unread_process(self, cells: list[str]) -> None:
+        """A chip of which no other row is there need not be idle."""
+        self._processes_unread = True
+        self.problems.append(f"npu-smi info: a line of the process table that does not fit: {' | '.join(cells)[:80]}")
 
 
 def _memory(usages: dict[str, tuple[int | None, int | None]]) -> tuple[int | None, int | None]:
@@ -250,58 +261,3 @@ def _memory(usages: dict[str, tuple[int | None, int | None]]) -> tuple[int | Non
 def _measured(text: str) -> float | None:
     value = decimal(text)
     return value if value is not None and -1000.0 < value < 1e6 else None
-
-
-def named(
-    info: Info, known: Sequence[ChipRow], mapped: Sequence[tuple[int, int, int | None]]
-) -> tuple[list[ChipRow], list[str]]:
-    """Rows with an NPU id, in the table's order, and a problem for each row that cannot be told from the others.
-
-    The tool leaves a chip's first line, which holds that id, out when its health is outside 0..4: just the chip that
-    matters. `known`: the chips of earlier tables; `mapped`: NPU, chip and physical id of each chip of `-m`.
-    """
-    rows: list[ChipRow] = []
-    problems: list[str] = []
-    told = {(row.npu_id, row.chip_id or 0) for row in info.chips if row.npu_id is not None}
-    left = [entry for entry in mapped if entry[:2] not in told]
-    headless = [row for row in info.chips if row.npu_id is None]
-    # Both outputs list the cards in one order: where -m has just the chips that miss their first line, they pair up.
-    paired = [chip for _, chip, _ in left] == [row.chip_id or 0 for row in headless]
-    for row in info.chips:
-        if row.npu_id is not None:
-            rows.append(row)
-            continue
-        old = next((old for old in known if _same(old, row)), None)
-        entry = next((entry for entry in mapped if row.phy_id is not None and entry[2] == row.phy_id), None)
-        if entry is None and paired:
-            entry = left[next(place for place, other in enumerate(headless) if other is row)]
-        npu = old.npu_id if old else entry[0] if entry else _between(info, row)
-        if npu is None or (npu, row.chip_id or 0) in told:
-            problems.append(f"npu-smi info: the chip at {row.bus_id or '?'} cannot be told from the others; left out")
-            continue
-        told.add((npu, row.chip_id or 0))
-        model = old.name if old else next((r.name for r in rows + list(known) if r.npu_id == npu), None)
-        rows.append(msgspec.structs.replace(row, npu_id=npu, name=model))
-    return rows, problems
-
-
-def _same(old: ChipRow, new: ChipRow) -> bool:
-    """The same chip by its address or physical id; chip ids alone are the same on every card."""
-    if new.phy_id is not None and old.phy_id is not None:
-        return new.phy_id == old.phy_id
-    return new.bus_id is not None and new.bus_id == old.bus_id
-
-
-def _between(info: Info, row: ChipRow) -> int | None:
-    """The NPU id that the row's neighbours leave it: its card's other chip, or the only one that fits between."""
-    place = next(place for place, other in enumerate(info.chips) if other is row)
-    chip = row.chip_id or 0
-    before = info.chips[place - 1] if place else None
-    after = info.chips[place + 1] if place + 1 < len(info.chips) else None
-    if before is not None and chip and (before.chip_id or 0) == chip - 1:
-        return before.npu_id
-    if after is not None and (after.chip_id or 0) == chip + 1:
-        return after.npu_id
-    if chip or before is None or after is None or before.npu_id is None or after.npu_id is None:
-        return None
-    return before.npu_id + 1 if after.npu_id - before.npu_id == 2 else None
