@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import yaml
 from accelwatch.clock import SystemClock
 from accelwatch.simulator.cluster import Children, _free_ports
 from accelwatch.simulator.hardware import Hardware
-from accelwatch.simulator.scenario import FaultSpec, load
+from accelwatch.simulator.scenario import FaultSpec, NodeSpec, Scenario, load
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -48,13 +48,14 @@ def until(what: str, found: Any, seconds: float = WITHIN_SECONDS) -> Any:
 
 
 class Cluster:
-    """The hardware of `one-of-each`, and its agents."""
+    """The hardware of a scenario, and its agents."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, scenario: Scenario) -> None:
         self.directory = directory
-        self.ports = _free_ports(3)
+        self.nodes = [node.name for node in scenario.nodes]
+        self.ports = _free_ports(1 + len(self.nodes))
         # Scenario time all but stands, so that values can be compared.
-        scenario = msgspec.structs.replace(load("one-of-each"), speed=0.001)
+        scenario = msgspec.structs.replace(scenario, speed=0.001)
         self.hardware = Hardware(scenario, directory, SystemClock(), self.ports[1:])
         self.children = Children(directory)
         self.hardware.start()
@@ -66,7 +67,7 @@ class Cluster:
         self.children.start(f"agent-{node}", accelwatch("--config", self.config(node), "agent"))
 
     def page(self, node: str) -> str:
-        port = self.ports[1 + ["nv-1", "as-1"].index(node)]
+        port = self.ports[1 + self.nodes.index(node)]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             return answer.read().decode()
 
@@ -77,7 +78,22 @@ class Cluster:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
+    made = Cluster(tmp_path, load("one-of-each"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Iterator[Cluster]:
+    """Two nodes of each vendor, each pair of two generations."""
+    families = (
+        ("nv-1", "nvidia", "hopper"),
+        ("nv-2", "nvidia", "blackwell"),
+        ("as-1", "ascend", "910B"),
+        ("as-2", "ascend", "A3"),
+    )
+    nodes = tuple(NodeSpec(name=n, vendor=vendor, family=family, devices=2) for n, vendor, family in families)
+    made = Cluster(tmp_path, Scenario(nodes=nodes))
     yield made
     made.close()
 
@@ -113,23 +129,48 @@ def test_check_gives_exactly_the_scenarios_values(cluster: Cluster, node: str) -
     assert {source["source"] for source in document["sources"]} >= {"nvml" if vendor == "nvidia" else "npu_smi"}
 
 
-def test_a_dead_device_is_seen_by_prometheus_within_two_intervals(cluster: Cluster) -> None:
-    """device_up goes to 0 and the measured series vanish, on both vendors; check exits 2 and tells what to do."""
-    for node in ("nv-1", "as-1"):
-        cluster.agent(node)
+def test_a_dead_device_is_seen_by_prometheus_within_two_intervals(pairs: Cluster) -> None:
+    """device_up goes to 0 and the measured series vanish, on both vendors, and on no other device of any node."""
+    for node in pairs.nodes:
+        pairs.agent(node)
+    query = _prometheus(pairs)
+    until("eight devices in Prometheus", lambda: len(query("accelwatch_device_up == 1")) == 8)
+    # The two dies of an A3 share one power reading, on the first.
+    until("their power", lambda: len(query("accelwatch_device_power_watts")) == 7)
+    for killed, (node, interval) in enumerate((("nv-1", 1.0), ("as-1", 5.0)), 1):
+        pairs.hardware.inject(FaultSpec(fault="lost", node=node, device=1))
+        gone = f'accelwatch_device_power_watts{{node="{node}",device="1"}}'
+        down = f'accelwatch_device_up{{node="{node}",device="1"}} == 0'
+        # Two intervals of the source, two scrapes, and room for a busy machine.
+        until(f"the loss on {node}", lambda down=down: query(down), 2 * interval + 6)
+        until(f"the end of its series on {node}", lambda gone=gone: not query(gone), 6)
+        assert query(f'accelwatch_device_power_watts{{node="{node}",device="0"}}')
+        assert len(query("accelwatch_device_up == 0")) == killed
+        checked = run("--config", pairs.config(node), "check", "--json")
+        assert checked.returncode == 2
+        (fault,) = json.loads(checked.stdout)["faults"]
+        assert (fault["class"], fault["device"], fault["severity"]) == ("device_lost", "1", "run_ending")
+        assert "reset" in fault["action"]
+        lost = json.loads(checked.stdout)["devices"][1]
+        assert (lost["health"], lost["power_watts"], lost["serial"] is not None) == ("critical", None, True)
+    assert len(query("accelwatch_device_power_watts")) == 7 - killed
+    # Over the whole time, not just now: nothing flickered anywhere else.
+    assert len(query("min_over_time(accelwatch_device_up[5m]) == 1")) == 6
+    assert not query("min_over_time(accelwatch_source_up[5m]) == 0")
+    for node in ("nv-2", "as-2"):
+        checked = run("--config", pairs.config(node), "check", "--json")
+        assert (checked.returncode, json.loads(checked.stdout)["faults"]) == (0, [])
+
+
+def _prometheus(cluster: Cluster) -> Callable[[str], list[Any]]:
+    """Starts one that scrapes every node each second; gives its instant query."""
     targets = [
         {"targets": [f"127.0.0.1:{port}"], "labels": {"node": node, "cluster": "c"}}
-        for node, port in zip(("nv-1", "as-1"), cluster.ports[1:], strict=True)
+        for node, port in zip(cluster.nodes, cluster.ports[1:], strict=True)
     ]
     configuration = cluster.directory / "prometheus.yml"
-    configuration.write_text(
-        yaml.safe_dump(
-            {
-                "global": {"scrape_interval": "1s"},
-                "scrape_configs": [{"job_name": "accelwatch", "static_configs": targets}],
-            }
-        )
-    )
+    jobs = [{"job_name": "accelwatch", "static_configs": targets}]
+    configuration.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
     address = f"127.0.0.1:{cluster.ports[0]}"
     cluster.children.start(
         "prometheus",
@@ -142,27 +183,7 @@ def test_a_dead_device_is_seen_by_prometheus_within_two_intervals(cluster: Clust
         with urllib.request.urlopen(f"http://{address}/api/v1/query?query={quoted}", timeout=5) as answer:
             return json.load(answer)["data"]["result"]
 
-    until("four devices in Prometheus", lambda: len(query("accelwatch_device_up == 1")) == 4)
-    until("their power", lambda: len(query("accelwatch_device_power_watts")) == 4)
-    for node, interval in (("nv-1", 1.0), ("as-1", 5.0)):
-        cluster.hardware.inject(FaultSpec(fault="lost", node=node, device=1))
-        gone = f'accelwatch_device_power_watts{{node="{node}",device="1"}}'
-        down = f'accelwatch_device_up{{node="{node}",device="1"}} == 0'
-        # Two intervals of the source, two scrapes, and room for a busy machine.
-        until(
-            f"the loss on {node}",
-            lambda down=down: query(down),
-            2 * interval + 6,
-        )
-        until(f"the end of its series on {node}", lambda gone=gone: not query(gone), 6)
-        assert query(f'accelwatch_device_power_watts{{node="{node}",device="0"}}')
-        checked = run("--config", cluster.config(node), "check", "--json")
-        assert checked.returncode == 2
-        (fault,) = json.loads(checked.stdout)["faults"]
-        assert (fault["class"], fault["device"], fault["severity"]) == ("device_lost", "1", "run_ending")
-        assert "reset" in fault["action"]
-        lost = json.loads(checked.stdout)["devices"][1]
-        assert (lost["health"], lost["power_watts"], lost["serial"] is not None) == ("critical", None, True)
+    return query
 
 
 def test_an_agent_that_restarts_still_knows_what_was_lost(cluster: Cluster) -> None:
