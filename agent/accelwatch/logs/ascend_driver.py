@@ -33,7 +33,7 @@ _PHRASES = (
 class AscendDriver(Stateless):
     """See the module."""
 
-    needles = ("[ascend]", "vent id", "vent_id", "VENT_ID", "system exception code", "switch subscribe got fault")
+    needles = ("[ascend]", "Event id", "Event_id", "EventI", "=0x8", "=0x4", "ExceptionReason", "AssembledFaultCode")
 
     def feed(self, text: str) -> list[LogEvent]:
         """One event per line."""

@@ -39,10 +39,16 @@ def ctime(match: re.Match[str], first: int) -> float | None:
 
 def syslog(match: re.Match[str], first: int, now: float) -> float | None:
     """The same for `Sep 19 16:18:02`."""
-    month, day, year, hour, minute, second, fraction = (match[first + number] for number in range(7))
+    return _syslog(match.group(*range(first, first + 7)), now)
+
+
+@lru_cache(maxsize=256)  # the lines of one second share it
+def _syslog(parts: tuple[str, ...], now: float) -> float | None:
+    month, day, year, hour, minute, second, fraction = parts
+    clock = (int(hour), int(minute), int(second))
     if year is not None:
-        return _seconds((int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second)), fraction, None)
-    return without_year(_MONTHS[month], int(day), (int(hour), int(minute), int(second)), fraction, now)
+        return _seconds((int(year), _MONTHS[month], int(day), *clock), fraction, None)
+    return without_year(_MONTHS[month], int(day), clock, fraction, now)
 
 
 def minute(match: re.Match[str], first: int, now: float) -> float | None:
@@ -62,23 +68,27 @@ def without_year(month: int, day: int, clock: tuple[int, int, int], fraction: st
 
 
 def _seconds(parts: tuple[int, int, int, int, int, int], fraction: str | None, zone: str | None) -> float | None:
-    whole = _whole(parts, zone)
-    return whole if whole is None or fraction is None else whole + float(f"0.{fraction}")
+    *hour, minute, second = parts
+    if minute > 59 or second > 60:
+        return None
+    begin = _hour(*hour, zone)
+    if begin is None:
+        return None
+    return begin + minute * 60 + second + (0.0 if fraction is None else float(f"0.{fraction}"))
 
 
-@lru_cache(maxsize=256)
-def _whole(parts: tuple[int, int, int, int, int, int], zone: str | None) -> float | None:
-    year, month, day, hour, minute, second = parts
+@lru_cache(maxsize=64)  # clocks change at full hours, so within one it is enough to count
+def _hour(year: int, month: int, day: int, hour: int, zone: str | None) -> float | None:
     if not (1970 <= year <= 9000 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]):
         return None
-    if hour > 23 or minute > 59 or second > 60:
+    if hour > 23:
         return None
     if zone is None:
         try:
-            return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+            return time.mktime((year, month, day, hour, 0, 0, 0, 0, -1))
         except OverflowError:
             return None
-    utc = float(calendar.timegm((year, month, day, hour, minute, second)))
+    utc = float(calendar.timegm((year, month, day, hour, 0, 0)))
     if zone in ("Z", "UTC"):
         return utc
     digits = zone[1:].replace(":", "")

@@ -17,7 +17,10 @@ class Family(Protocol):
 
     @property
     def needles(self) -> tuple[str, ...]:
-        """Texts of which a line must hold one to be of the family."""
+        """Texts of which a line must hold one to be of the family.
+
+        They begin with what is rare in logs (capitals, punctuation): a search skips all other characters fast.
+        """
         ...
 
     @property
@@ -54,7 +57,29 @@ def address(domain: str, bus: str, device: str) -> str:
     return f"{int(domain, 16):04x}:{bus}:{device}".lower()
 
 
-def filter_of(families: tuple[Family, ...]) -> re.Pattern[str]:
-    """Finds any needle of the families, in one pass over a line."""
-    needles = sorted({needle for family in families for needle in family.needles})
-    return re.compile("|".join(re.escape(needle) for needle in needles))
+class Filter:
+    """Finds in one pass over a line the families that it may be of: nearly all lines are of none."""
+
+    def __init__(self, families: tuple[Family, ...]) -> None:
+        # Where one needle begins another, the longest is found, and stands for both.
+        needles = sorted({needle for family in families for needle in family.needles}, reverse=True)
+        self.pattern = re.compile("|".join(re.escape(needle) for needle in needles))
+        self._families = families
+        self._waiters = [family for family in families if not isinstance(family, Stateless)]
+        self._of = {
+            needle: [number for number, family in enumerate(families) if any(own in needle for own in family.needles)]
+            for needle in needles
+        }
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any family waits for the rest of a record."""
+        return any(family.waiting for family in self._waiters)
+
+    def families(self, text: str) -> list[Family]:
+        """Those that want the line, in their order."""
+        found = self.pattern.findall(text)
+        if not found:
+            return [family for family in self._waiters if family.waiting]
+        wanted = {number for needle in found for number in self._of[needle]}
+        return [family for number, family in enumerate(self._families) if number in wanted or family.waiting]

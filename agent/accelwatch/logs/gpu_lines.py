@@ -37,15 +37,17 @@ class GpuLines:
 
     def feed(self, text: str) -> list[LogEvent]:
         """One event per fault; the driver's second line of a failed start does not count again."""
+        if "NVRM: Xid (" in text:
+            self._probe = None
+            if (match := _XID_79.search(text)) is not None:
+                self._lost = address(match[1], match[2], match[3])
+            return []
         self._gpus.learn(text)
         if (match := _PROBE.search(text)) is not None:
             self._probe = (address(match[1], match[2], match[3]), text[match.start() :], PROBE_LINES_LIMIT)
             return self._probed(self._probe, "")
         if self._probe is not None:
             return self._probed(self._probe, text)
-        if (match := _XID_79.search(text)) is not None:
-            self._lost = address(match[1], match[2], match[3])
-            return []
         if (match := _FALLEN.search(text)) is not None:
             pci = address(match[1], match[2], match[3])
             return [] if pci == self._lost else [self._event("gpu_lost_assert", pci, text, match.start())]

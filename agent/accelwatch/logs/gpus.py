@@ -26,6 +26,8 @@ class Gpus:
 
     def learn(self, text: str) -> None:
         """Takes in an identity line; any other line of the driver changes nothing."""
+        if " at " not in text and "erial" not in text:
+            return
         if (match := _UUID.search(text)) is not None:
             self._named_last = address(match[1], match[2], match[3])
             _keep(self._uuids, self._named_last, match[4])

@@ -28,8 +28,8 @@ class Host(Stateless):
     """See the module."""
 
     needles = (
-        "Kernel panic", "soft lockup", "Killed process", "segfault at ", "traps: ", "I/O ", "critical medium error",
-        "critical target error", "critical space", "nvme nvme", "EXT4-fs error", "XFS (", "nfs: server ",
+        "Kernel panic", "BUG: soft lockup", "Killed process", "segfault at ", "] general protection", "] trap ", "I/O ",
+        ", sector ", "CSTS=", "EXT4-fs error", "XFS (", ": server ",
     )  # fmt: skip
 
     def feed(self, text: str) -> list[LogEvent]:

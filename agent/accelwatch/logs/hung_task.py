@@ -8,6 +8,8 @@ from accelwatch.readings.log_event import LogEvent
 
 # A stack that tells does so within this many lines of the report.
 FRAMES_LIMIT = 60
+# Beyond this many lines without a frame it was the end of the stack, or there is none.
+GAP_LIMIT = 10
 
 # The task's name holds anything, also colons and brackets: the pid is what stands last.
 _BLOCKED = re.compile(r"INFO: task (.+):(\d+) (?:<[^>]*> )?(?:is )?blocked (in I/O wait )?for more than (\d+) seconds")
@@ -31,7 +33,7 @@ class HungTasks:
     def __init__(self) -> None:
         self._open: LogEvent | None = None
         self._kind = ""
-        self._lines = 0
+        self._lines = self._gap = 0
 
     @property
     def waiting(self) -> bool:
@@ -56,7 +58,8 @@ class HungTasks:
                 waited_seconds=float(match[4]),
                 text=text[match.start() :],
             )
-            self._open, self._kind, self._lines = (None if kind == "hung_task_driver" else event), kind, 0
+            self._open, self._kind = (None if kind == "hung_task_driver" else event), kind
+            self._lines = self._gap = 0
             return [event]
         if self._open is None:
             return []
@@ -64,6 +67,7 @@ class HungTasks:
 
     def _frame(self, blocked: LogEvent, text: str) -> list[LogEvent]:
         self._lines += 1
+        self._gap = 0 if "+0x" in text else self._gap + 1
         kind, vendor = self._kind, blocked.vendor
         if _NVIDIA.search(text):
             kind, vendor = "hung_task_driver", "nvidia"
@@ -71,7 +75,7 @@ class HungTasks:
             kind, vendor = "hung_task_driver", "ascend"
         elif self._kind == "hung_task" and _STORAGE.search(text):
             kind = "hung_task_storage"
-        if kind == "hung_task_driver" or self._lines >= FRAMES_LIMIT or _ends_stack(text):
+        if kind == "hung_task_driver" or self._lines >= FRAMES_LIMIT or self._gap > GAP_LIMIT or _ends(text):
             self._open = None
         if kind == self._kind:
             return []
@@ -84,7 +88,7 @@ class HungTasks:
         return []
 
 
-def _ends_stack(text: str) -> bool:
+def _ends(text: str) -> bool:
     return "</TASK>" in text or "NVRM: " in text or "Kernel panic" in text
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from accelwatch.logs.aer import Aer
 from accelwatch.logs.ascend_driver import AscendDriver
-from accelwatch.logs.family import PCI, Family, address, filter_of
+from accelwatch.logs.family import PCI, Family, Filter, address
 from accelwatch.logs.gpu_lines import GpuLines
 from accelwatch.logs.gpus import Gpus
 from accelwatch.logs.host import Host
@@ -39,24 +39,20 @@ class KernelReader:
             Xids(gpus), GpuLines(gpus), Switches(),
             Aer(), HardwareErrors(), HungTasks(), Mlx5(), Host(), AscendDriver(),
         )  # fmt: skip
-        self._needles = filter_of(self._families)
-        self._waiting: tuple[Family, ...] = ()
+        self._filter = Filter(self._families)
+        self.needles = self._filter.pattern
 
     @property
     def waiting(self) -> bool:
         """Whether a line without any needle can matter now."""
-        return bool(self._waiting)
+        return self._filter.waiting
 
     def feed(self, text: str, details: Mapping[str, str] | None = None) -> list[LogEvent]:
         """The events of one message; `details` are its record's continuation lines (DEVICE=+pci:0000:3b:00.0)."""
-        if not self._waiting and self._needles.search(text) is None:
-            return []
         events: list[LogEvent] = []
-        for line in text[:TEXT_LIMIT].replace("#012", "\n").split("\n"):  # rsyslog writes a newline as #012
-            for family in self._families:
-                if family.waiting or any(needle in line for needle in family.needles):
-                    events += family.feed(line)
-        self._waiting = tuple(family for family in self._families if family.waiting)
+        for line in _lines(text[:TEXT_LIMIT]):
+            for family in self._filter.families(line):
+                events += family.feed(line)
         if details and events and (match := _DEVICE.match(details.get("DEVICE", ""))) is not None:
             pci = address(match[1], match[2], match[3])
             events = [msgspec.structs.replace(event, pci=event.pci or pci) for event in events]
@@ -64,6 +60,11 @@ class KernelReader:
 
     def flush(self) -> list[LogEvent]:
         """At the end of a log: what was held back."""
-        events = [event for family in self._families for event in family.flush()]
-        self._waiting = ()
-        return events
+        return [event for family in self._families for event in family.flush()]
+
+
+def _lines(text: str) -> list[str]:
+    """A record of the kernel can hold newlines, which rsyslog writes as #012."""
+    if "#012" in text:
+        text = text.replace("#012", "\n")
+    return text.split("\n") if "\n" in text else [text]

@@ -19,14 +19,14 @@ _TIMEOUT = re.compile(
     r"(?:timeout|[Ff]atal error|device's health compromised).*"
 )
 _POWER = re.compile(rf"mlx5_core {PCI}: mlx5_pcie_event:\d+:\(pid \d+\): Detected insufficient power.*")
-_UNLOAD = re.compile(rf"mlx5_core {PCI}: E-Switch: (?:Unload|Disable|cleanup)\b")
-_LOAD = re.compile(rf"mlx5_core {PCI}: (?:firmware version|E-Switch: (?:Enable|Total vports))")
+_UNLOAD = re.compile(rf"mlx5_core {PCI}: (?:E-Switch: (?:Unload|Disable|cleanup)|Shutdown was called)\b")
+_LOAD = re.compile(rf"mlx5_core {PCI}: E-Switch: (?:Enable|Total vports)")
 
 
 class Mlx5(Stateless):
     """See the module. Links that go down after their driver began to unload are an administrator's doing."""
 
-    needles = ("mlx5_core ", "mlx5_cmd_")
+    needles = ("Link d", "Link u", "Link D", "Link A", "(pid ", "E-Switch: ", "Shutdown was called")
 
     def __init__(self) -> None:
         self._unloading: dict[str, None] = {}

@@ -39,10 +39,10 @@ class Nccl:
     """See the module. A time-out whose line was wrapped waits for the time-out's value, a few lines at most."""
 
     needles = (
-        "Watchdog caught", "detected by watchdog", "last enqueued ", "Last enqueued ", "Heartbeat monitor timed out",
-        "watchdog got stuck", "watchdog hang", "CUDA error", "Cuda failure", "CUDA failure", "ECCUncorrectable",
-        "ECC_UNCORRECTABLE", "NCCL WARN", "NCCL error", "ncclSystemError", "ncclInternalError", "ncclRemoteError",
-        "ncclUnhandledCudaError", "ProcessGroupNCCL",
+        "Watchdog caught", "Exception (either", ", last completed ", ", Last completed ", "Heartbeat monitor timed out",
+        "NCCL watchdog", "CUDA error", "Cuda failure", "CUDA failure", "ECCUncorrectable", "ECC_UNCORRECTABLE",
+        "NCCL WARN", "NCCL error", "SystemError", "InternalError", "RemoteError", "UnhandledCudaError",
+        "ProcessGroupNCCL",
     )  # fmt: skip
 
     def __init__(self) -> None:

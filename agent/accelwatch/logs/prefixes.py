@@ -49,6 +49,8 @@ _RULES = (
 _TOKEN = re.compile(
     r"\s*(?:" + "|".join(f"(?P<{name}_{number}>{rule})" for number, (name, rule) in enumerate(_RULES)) + r")\s*"
 )
+# By the number of its group: the rule, and the first group inside it.
+_GROUPS = {group: (name[: name.rindex("_")], group + 1) for name, group in _TOKEN.groupindex.items()}
 _AFTER_DATE = re.compile(r"([^\s:\[\]{}\"]+)\s+([\w./@-]+)(?:\[(\d+)\])?:\s+")
 _TAG_5424 = re.compile(r"[^\s:\[\]]+ ([\w./@-]+) (?:-|\d+) (?:-|\S+) (?:-|\[[^\]]*\])\s+")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -115,10 +117,10 @@ class _Reader:
                 self._tag, self._from_kernel = tag, False
                 position = match.end()
                 continue
-            name = str(match.lastgroup)
-            rule = name[: name.rindex("_")]
+            rule, first = _GROUPS[match.lastindex or 0]
             dated = dated or rule in _DATED
-            self._take(rule, match, name)
+            if rule != "skip":
+                self._take(rule, match, first)
             position = match.end()
         text = line[position:].rstrip()
         if self._escaped and "\\x" in text:
@@ -127,29 +129,28 @@ class _Reader:
             self._search(line[:SEARCH_CHARACTERS])
         return Line(text, self._wall, self._seconds, self._from_kernel, self._tag)
 
-    def _take(self, rule: str, match: re.Match[str], name: str) -> None:
-        first = match.re.groupindex[name]
+    def _take(self, rule: str, match: re.Match[str], first: int) -> None:
         if rule == "seconds":
-            self._seconds = float(match[first + 1])
+            self._seconds = float(match[first])
             if self._from_kernel is None:
                 self._from_kernel = True
         elif rule == "iso":
-            self._wall = dates.iso(match, first + 1)
+            self._wall = dates.iso(match, first)
         elif rule == "syslog":
-            self._wall = dates.syslog(match, first + 1, self._now)
+            self._wall = dates.syslog(match, first, self._now)
         elif rule == "ctime":
-            self._wall = dates.ctime(match, first + 1)
+            self._wall = dates.ctime(match, first)
         elif rule == "minute":
-            self._wall = dates.minute(match, first + 1, self._now)
+            self._wall = dates.minute(match, first, self._now)
         elif rule == "unix":
-            self._wall = float(match[first + 1])
+            self._wall = float(match[first])
         elif rule == "kernel":
             self._from_kernel = True
         elif rule == "facility":
-            self._from_kernel = match[first + 1] == "kern"
+            self._from_kernel = match[first] == "kern"
         elif rule == "kmsg":
-            self._from_kernel = int(match[first + 1]) >> 3 == 0
-            self._seconds = int(match[first + 3]) / 1e6
+            self._from_kernel = int(match[first]) >> 3 == 0
+            self._seconds = int(match[first + 2]) / 1e6
             self._escaped = True
 
     def _search(self, start: str) -> None:

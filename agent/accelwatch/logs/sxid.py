@@ -24,7 +24,7 @@ _FAILED = re.compile(
 class Switches(Stateless):
     """See the module."""
 
-    needles = ("SXid (", "NVSwitch", "fabricmanager", "Fabric Manager", "FabricManager")
+    needles = ("SXid (", "NVSwitch", "-fabricmanager", "Fabric Manager", "FabricManager")
 
     def feed(self, text: str) -> list[LogEvent]:
         """One event per summary line."""

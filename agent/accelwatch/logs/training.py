@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accelwatch.logs.family import Family, filter_of
+from accelwatch.logs.family import Family, Filter
 from accelwatch.logs.hccl import Hccl
 from accelwatch.logs.nccl import Nccl
 from accelwatch.readings.log_event import LogEvent
@@ -20,28 +20,19 @@ class TrainingReader:
 
     def __init__(self) -> None:
         self._families: tuple[Family, ...] = (Hccl(), Nccl())
-        self._needles = filter_of(self._families)
-        self._waiting = False
+        self._filter = Filter(self._families)
+        self.needles = self._filter.pattern
 
     @property
     def waiting(self) -> bool:
         """Whether a line without any needle can matter now."""
-        return self._waiting
+        return self._filter.waiting
 
     def feed(self, line: str) -> list[LogEvent]:
         """The events of one line, with or without prefixes."""
-        if not self._waiting and self._needles.search(line) is None:
-            return []
         text = line[:TEXT_LIMIT]
-        events: list[LogEvent] = []
-        for family in self._families:
-            if family.waiting or any(needle in text for needle in family.needles):
-                events += family.feed(text)
-        self._waiting = any(family.waiting for family in self._families)
-        return events
+        return [event for family in self._filter.families(text) for event in family.feed(text)]
 
     def flush(self) -> list[LogEvent]:
         """What was held back for lines that have not come."""
-        events = [event for family in self._families for event in family.flush()]
-        self._waiting = any(family.waiting for family in self._families)
-        return events
+        return [event for family in self._families for event in family.flush()]
