@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from accelwatch.headline import headline
 from accelwatch.server import node_page
 
 AGENT = {"simulated": False, "labels": {}, "reload_successful": True, "journal_degraded": False}
@@ -45,25 +46,25 @@ def page(
         ([device("0"), device("1", "unknown")], [], "health not known of 1 of 2: nvidia 1"),
     ],
 )
-def test_the_verdict_in_plain_words(devices: list[dict[str, Any]], faults: list[dict[str, Any]], words: str) -> None:
+def test_the_headline_in_plain_words(devices: list[dict[str, Any]], faults: list[dict[str, Any]], words: str) -> None:
     """One line for a tired person; unknown is neither healthy nor sick."""
-    assert node_page.verdict(devices, faults, []) == words
+    assert headline(devices, faults, []) == words
 
 
 def test_nothing_is_called_healthy_beside_an_active_fault() -> None:
     """A fault that no device's health shows is in the headline; one for the record is not."""
-    told = node_page.verdict([device("0")], [fault("net_link_down", device=None)], [])
+    told = headline([device("0")], [fault("net_link_down", device=None)], [])
     assert "healthy" not in told
     assert "1 fault active: net_link_down" in told
-    assert node_page.verdict([device("0")], [fault(severity="informational")], []) == "1 device, healthy"
+    assert headline([device("0")], [fault(severity="informational")], []) == "1 device, healthy"
 
 
 def test_a_source_that_was_not_asked_yet_has_not_failed() -> None:
     """Right after the start nothing is known, which is no failure."""
     fresh = {"source": "nvml", "up": False, "seconds": None, "error": None}
     broken = {"source": "npu_smi", "up": False, "seconds": 5.0, "error": "killed"}
-    assert node_page.verdict([device()], [], [fresh]) == "1 device, healthy"
-    assert node_page.verdict([device()], [], [broken]).endswith("no answer from npu_smi")
+    assert headline([device()], [], [fresh]) == "1 device, healthy"
+    assert headline([device()], [], [broken]).endswith("no answer from npu_smi")
     text = page([], sources=[fresh])
     assert "no answer yet" in text
     assert "failed" not in text

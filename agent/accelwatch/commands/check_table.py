@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from accelwatch.headline import headline, name_of, urgency, waiting
+
 RED, YELLOW, GREEN, BOLD, PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[1m", "\x1b[0m"
 _HEALTH_COLOUR = {"ok": GREEN, "warning": YELLOW, "alarm": RED, "critical": RED, "unknown": YELLOW}
 _NOT_REPORTED = "-"
@@ -18,18 +20,13 @@ def render(document: dict[str, Any], colour: bool) -> str:
     def paint(text: str, code: str) -> str:
         return f"{code}{text}{PLAIN}" if colour else text
 
-    parts = [paint(f"{document['node']}: {_verdict(document)}", BOLD)]
-    for fault in document["faults"]:
-        mark = paint(
-            f"{fault['severity'].upper()} {fault['class']}",
-            RED if fault["severity"] == "run_ending" else YELLOW,
-        )
-        code = f" [{fault['code']}]" if fault["code"] else ""
-        parts.append(f"\n{mark}{code} {fault['message']}\n  since {fault['first_seen']}\n  do: {fault['action']}")
+    told = headline(document["devices"], document["faults"], document["sources"])
+    parts = [paint(f"{document['node']}: {told}", BOLD)]
+    parts += [_fault(fault, paint) for fault in sorted(document["faults"], key=urgency)]
     if document["devices"]:
         parts.append("\n" + _devices(document["devices"], paint))
     down = [
-        f"{device['vendor']} {device['device']} {link['link']} {link['state']}"
+        f"{name_of(device)} {link['link']}"
         for device in document["devices"]
         for link in device["links"]
         if link["state"] == "down"
@@ -42,15 +39,18 @@ def render(document: dict[str, Any], colour: bool) -> str:
     return "\n".join(parts)
 
 
-def _verdict(document: dict[str, Any]) -> str:
-    devices = document["devices"]
-    if not devices:
-        return "no device is known"
-    bad = [d for d in devices if d["health"] != "ok"]
-    if not bad:
-        return f"{len(devices)} devices, all healthy"
-    names = ", ".join(f"{d['vendor']} {d['device']} {d['health']}" for d in bad[:4])
-    return f"{len(bad)} of {len(devices)} devices not healthy: {names}{', ...' if len(bad) > 4 else ''}"
+def _fault(fault: dict[str, Any], paint: Any) -> str:
+    colour = RED if fault["severity"] == "run_ending" and not fault["echo"] else YELLOW
+    mark = paint(f"{fault['severity'].upper()} {fault['class']}", colour)
+    place = name_of(fault) if fault["device"] is not None else f"{fault['vendor']}, the node as a whole"
+    code = f" [{' '.join(fault['codes'] or [fault['code']])}]" if fault["code"] else ""
+    echo = " (follows from another fault)" if fault["echo"] else ""
+    times = f", {fault['count']} times, last {fault['last_seen']}" if fault["count"] > 1 else ""
+    run = f", run {fault['run_id']}" if fault["run_id"] else ""
+    return (
+        f"\n{mark}{code} on {place}{echo}\n  {fault['message']}\n  since {fault['first_seen']}{times}{run}"
+        f"\n  do: {fault['action']}"
+    )
 
 
 def _devices(devices: Sequence[dict[str, Any]], paint: Any) -> str:
@@ -72,7 +72,7 @@ def _row(device: dict[str, Any]) -> tuple[str, ...]:
     processes = device["processes"]
     names = sorted({process["name"] or "?" for process in processes or ()})
     return (
-        f"{device['vendor']} {device['device']}",
+        name_of(device),
         device["model"] or _NOT_REPORTED,
         health,
         _number(device["temperature_celsius"], "{:.0f} C"),
@@ -91,6 +91,8 @@ def _number(value: float | None, form: str) -> str:
 
 def _source(source: dict[str, Any], paint: Any) -> str:
     mark = paint("ok    ", GREEN) if source["up"] else paint("FAILED", RED)
+    if waiting(source):
+        mark = paint("no answer yet", YELLOW)
     seconds = "" if source["seconds"] is None else f" {source['seconds']:.3f} s"
     error = f"  {source['error']}" if source["error"] else ""
     return f"source {source['source']:<12} {mark}{seconds}{error}"

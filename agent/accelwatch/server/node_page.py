@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from accelwatch.headline import headline, name_of, urgency, waiting
+
 _STYLE = """
 :root{color-scheme:light dark;--ok:#1a7f37;--warn:#9a6700;--bad:#cf222e;--line:#8884}
 body{font:15px/1.45 system-ui,sans-serif;margin:1rem auto;max-width:84rem;padding:0 .8rem}
@@ -25,7 +27,6 @@ td.text{white-space:normal;min-width:14rem;overflow-wrap:anywhere}th{font-weight
 """
 _NONE = '<span class="none" title="not reported">&ndash;</span>'
 _MIB = 1 << 20
-_SEVERITIES = ("run_ending", "degrading", "informational")
 # More than a line holds: such a cell may wrap.
 _LONG_CELL = 48
 REFRESH_SECONDS = 15
@@ -40,9 +41,9 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
         f'<meta http-equiv=refresh content="{REFRESH_SECONDS}"><title>{escape(node)} - accelwatch</title>',
         f"<style>{_STYLE}</style></head><body>",
         "<p class=simulated>SIMULATED hardware: nothing on this page is real</p>" if agent["simulated"] else "",
-        f"<h1>{escape(node)}: {escape(verdict(devices, faults, sources))}</h1>",
+        f"<h1>{escape(node)}: {escape(headline(devices, faults, sources))}</h1>",
         _agent_line(version, agent),
-        *(_fault(fault) for fault in sorted(faults, key=_urgency)),
+        *(_fault(fault) for fault in sorted(faults, key=urgency)),
         "<h2>Devices</h2>",
         _table(
             (
@@ -74,62 +75,6 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
     return "\n".join(part for part in parts if part).encode()
 
 
-def verdict(
-    devices: Iterable[Mapping[str, Any]],
-    faults: Iterable[Mapping[str, Any]],
-    sources: Iterable[Mapping[str, Any]],
-) -> str:
-    """One line in plain words; never `all healthy` beside a fault that is active."""
-    known, active = list(devices), [fault for fault in faults if fault["severity"] != "informational"]
-    sick = [device for device in known if device["health"] not in ("ok", "unknown")]
-    unknown = [device for device in known if device["health"] == "unknown"]
-    lost = {(fault["vendor"], fault["device"]) for fault in active if fault["class"] == "device_lost"}
-    named = {(device["vendor"], device["device"]) for device in sick}
-    other = [fault["class"] for fault in active if (fault["vendor"], fault["device"]) not in named]
-    count = f"{len(known)} {_plural('device', len(known))}"
-    parts = []
-    if not known:
-        parts.append("no device is known")
-    elif len(sick) == 1 and named <= lost:
-        parts.append(f"device {_name(sick[0])} is lost, {count} known")
-    elif sick:
-        words = [f"{_name(d)} {'lost' if (d['vendor'], d['device']) in lost else d['health']}" for d in sick]
-        parts.append(f"{len(sick)} of {count} not healthy: {_some(words)}")
-    elif not unknown:
-        well = "none reports a problem" if other else "all healthy" if len(known) > 1 else "healthy"
-        parts.append(f"{count}, {well}")
-    if unknown:
-        parts.append(f"health not known of {len(unknown)} of {len(known)}: {_some([_name(d) for d in unknown])}")
-    if other:
-        parts.append(f"{len(other)} {_plural('fault', len(other))} active: {_some(sorted(set(other)))}")
-    silent = [source["source"] for source in sources if not source["up"] and not _waiting(source)]
-    if silent:
-        parts.append(f"no answer from {', '.join(silent)}")
-    return "; ".join(parts)
-
-
-def _name(device: Mapping[str, Any]) -> str:
-    return f"{device['vendor']} {device['device']}"
-
-
-def _some(words: list[str]) -> str:
-    return ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
-
-
-def _waiting(source: Mapping[str, Any]) -> bool:
-    """Not polled yet since the agent's start: nothing is known, which is no failure."""
-    return not source["up"] and source["seconds"] is None and source["error"] is None
-
-
-def _urgency(fault: Mapping[str, Any]) -> tuple[bool, int, str]:
-    rank = _SEVERITIES.index(fault["severity"]) if fault["severity"] in _SEVERITIES else 0
-    return bool(fault["echo"]), rank, fault["first_seen"]
-
-
 def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
     labels = " ".join(f"{escape(name)}={escape(value)}" for name, value in agent["labels"].items())
     problems = ""
@@ -142,7 +87,7 @@ def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
 
 def _fault(fault: Mapping[str, Any]) -> str:
     severity = escape(fault["severity"])
-    device = _name(fault) if fault["device"] is not None else f"{fault['vendor']}, the node as a whole"
+    device = name_of(fault) if fault["device"] is not None else f"{fault['vendor']}, the node as a whole"
     code = f", code {escape(' '.join(fault['codes'] or [fault['code']]))}" if fault["code"] else ""
     times = f", {fault['count']} times, last {escape(fault['last_seen'])}" if fault["count"] > 1 else ""
     run = f", run {escape(fault['run_id'])}" if fault["run_id"] else ""
@@ -163,7 +108,7 @@ def _device(device: Mapping[str, Any]) -> tuple[str, ...]:
     processes = device["processes"]
     names = ", ".join(sorted({escape(process["name"] or "unnamed") for process in processes or ()}))
     return (
-        escape(_name(device)),
+        escape(name_of(device)),
         _or_none(device["model"]),
         f'<span class="{escape(device["health"])}">{escape(device["health"])}</span>',
         _NONE if codes is None else escape(" ".join(codes)) or "none",
@@ -179,7 +124,7 @@ def _device(device: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _links(devices: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        (escape(_name(device)), f"<span class=bad>{escape(link['link'])}</span>")
+        (escape(name_of(device)), f"<span class=bad>{escape(link['link'])}</span>")
         for device in devices
         for link in device["links"]
         if link["state"] == "down"
@@ -189,7 +134,7 @@ def _links(devices: Iterable[Mapping[str, Any]]) -> str:
 
 def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
     state = "<span class=ok>up</span>" if source["up"] else "<span class=bad>failed</span>"
-    if _waiting(source):
+    if waiting(source):
         state = "<span class=unknown>no answer yet</span>"
     return (
         escape(source["source"]),
