@@ -21,7 +21,7 @@ def test_nothing_acknowledged_is_lost_and_no_commit_is_half_there_after_100_kill
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=400,
     )
     rounds = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rounds) == KILLS

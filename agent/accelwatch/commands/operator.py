@@ -20,5 +20,5 @@ def ask(command: str, options: argparse.Namespace, request: dict[str, Any]) -> d
         loaded = config.load(config.find(options.config))
         return control.ask(Path(loaded.state_dir) / SOCKET, request, timeout=AGENT_SECONDS)
     except (config.ConfigError, control.ControlUnreachable, control.ControlError) as error:
-        print(f"accelwatch {command}: {error}", file=sys.stderr)
+        print(f"accelwatch {command}: {str(error).removeprefix(f'{command}: ')}", file=sys.stderr)
         return None
