@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from accelwatch import __version__, log, report
 from accelwatch.core import Core
 from accelwatch.faults.shown import shown
 from accelwatch.metrics.exposition import Page
 from accelwatch.metrics.page import AgentStatus
 from accelwatch.pipeline import Pipeline
+from accelwatch.runs.shown import document
 from accelwatch.scheduler import Scheduler
 from accelwatch.server import node_page
 from accelwatch.server.http import Request, Response
@@ -52,6 +55,34 @@ class Answers:
             faults = [shown(episode) for episode in self._core.ledger.active()]
         return report.document(self._status().node, view, faults, self._scheduler.statuses)
 
+    def _past(self) -> dict[str, Any]:
+        """Runs and faults of the last day, newest first."""
+        with self._pipeline.lock:
+            episodes = self._core.recent(TIMELINE_SECONDS)
+            views = self._core.runs.views()
+        runs = [
+            {
+                **document(view.record),
+                "stalled": None if view.verdict is None or view.verdict.level is None else int(view.verdict.level),
+                "cause_vendor": view.record.cause_vendor,
+                "cause_device": view.record.cause_device,
+            }
+            for view in views
+        ]
+        runs.sort(key=lambda run: (run["ended"] is not None, run["started"]), reverse=False)
+        return {
+            "runs": runs,
+            "history": [
+                {
+                    **msgspec.to_builtins(shown(episode)),
+                    "active": episode.active,
+                    "historical": episode.historical,
+                    "because": episode.cleared_because,
+                }
+                for episode in episodes
+            ],
+        }
+
     # --- pages
 
     def _metrics(self, request: Request) -> Response:
@@ -77,7 +108,7 @@ class Answers:
             "reload_successful": status.reload_successful,
             "journal_degraded": status.journal_degraded,
         }
-        body = node_page.render(self.report(), version=__version__, node=status.node, agent=agent)
+        body = node_page.render(self.report() | self._past(), version=__version__, node=status.node, agent=agent)
         return Response(200, "text/html; charset=utf-8", body)
 
     # --- commands

@@ -258,6 +258,10 @@ class Core:
             unjournalled=unjournalled,
         )
 
+    def recent(self, seconds: float) -> list[Episode]:
+        """Faults that were active within so long, newest first."""
+        return self.ledger.recent(self._clock.now() - seconds)
+
     def run_page(self) -> RunPage:
         """What the page shows of runs."""
         return RunPage(

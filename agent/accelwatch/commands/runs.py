@@ -7,13 +7,12 @@ import json
 import sys
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 from accelwatch.commands import journal
 from accelwatch.commands.columns import GREEN, NOTHING, RED, YELLOW, aligned, clock, painter
-from accelwatch.faults.shown import rfc3339
 from accelwatch.journal.reading import read_runs
 from accelwatch.runs.model import Outcome, RunRecord
+from accelwatch.runs.shown import document
 
 _HEADINGS = ("RUN", "ATTEMPT", "STARTED", "ENDED", "OUTCOME", "CAUSE", "DEVICES", "LOST")
 _OUTCOME_COLUMN = 4
@@ -36,25 +35,6 @@ def show(runs: Sequence[RunRecord], asked: journal.Asked, as_json: bool) -> str:
     if as_json:
         return json.dumps({"runs": [document(record) for record in newest]}, indent=2)
     return table(newest, asked, sys.stdout.isatty())
-
-
-def document(record: RunRecord) -> dict[str, Any]:
-    """One run in the schema of the contract; `cause` is a class, and null until it is found."""
-    return {
-        "run_id": record.run_id,
-        "attempt": record.attempt,
-        "started": rfc3339(record.started),
-        "ended": None if record.ended is None else rfc3339(record.ended),
-        "outcome": None if record.outcome is None else record.outcome.value,
-        "cause": record.cause,
-        "suspects": [
-            {"class": s.class_, "vendor": s.vendor, "device": s.device, "code": s.code} for s in record.suspects
-        ],
-        "devices": [
-            {"vendor": d.vendor, "device": d.device, "model": d.model or None, "rank": d.rank} for d in record.devices
-        ],
-        "lost_device_seconds": record.lost_device_seconds,
-    }
 
 
 def table(runs: Sequence[RunRecord], asked: journal.Asked, colour: bool) -> str:

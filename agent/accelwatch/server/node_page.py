@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from accelwatch.headline import headline, name_of, urgency, waiting
+from accelwatch.server.node_history import FAULT_HEADINGS, RUN_HEADINGS, fault_rows, run_rows
 
 _STYLE = """
 :root{color-scheme:light dark;--ok:#1a7f37;--warn:#9a6700;--bad:#cf222e;--line:#8884}
@@ -33,7 +34,10 @@ REFRESH_SECONDS = 15
 
 
 def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping[str, Any]) -> bytes:
-    """The page from the document of `check --json`; `agent` has `simulated`, `labels` and what is wrong with it."""
+    """The page from the document of `check --json`, with `runs` and `history` where they are known.
+
+    `agent` has `simulated`, `labels` and what is wrong with it.
+    """
     devices, faults, sources = report["devices"], report["faults"], report["sources"]
     parts = [
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
@@ -63,6 +67,7 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
             "no device is known on this node",
         ),
         _links(devices),
+        *_history(report),
         "<h2>Sources</h2>",
         _table(
             ("Source", "State", "Last poll", "Error"),
@@ -130,6 +135,16 @@ def _links(devices: Iterable[Mapping[str, Any]]) -> str:
         if link["state"] == "down"
     ]
     return "<h2>Links that are down</h2>" + _table(("Device", "Link"), rows, "") if rows else ""
+
+
+def _history(report: Mapping[str, Any]) -> list[str]:
+    runs, past = report.get("runs"), report.get("history")
+    return [
+        "" if runs is None else "<h2>Runs</h2>" + _table(RUN_HEADINGS, run_rows(runs), "no run in the last 24 hours"),
+        ""
+        if past is None
+        else "<h2>Faults of the last 24 hours</h2>" + _table(FAULT_HEADINGS, fault_rows(past), "none"),
+    ]
 
 
 def _source(source: Mapping[str, Any]) -> tuple[str, ...]:
