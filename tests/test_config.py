@@ -50,13 +50,27 @@ def test_a_bad_file_names_file_line_key_and_what_was_expected(text: str, complai
         "web_config: /x",
         "alertmanager: {urls: ['http://a']}",
         "expect: {devices: 8}",
-        "sources: {hccl_log: {paths: [/a]}}",
     ],
 )
 def test_a_key_of_a_later_version_is_refused_not_ignored(text: str) -> None:
     """Nobody believes in TLS that is not there."""
     with pytest.raises(ConfigError, match="not implemented"):
         parse(text, "x")
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ("{paths: [logs/*.log]}", "x:1: sources.hccl_log.paths[0]: Expected an absolute glob pattern"),
+        ("{enabled: true}", "x:1: sources.hccl_log.enabled: Expected `paths` beside it"),
+    ],
+)
+def test_log_files_are_named_by_absolute_patterns(section: str, complaint: str) -> None:
+    """A relative pattern would mean another place under systemd than in a shell."""
+    with pytest.raises(ConfigError) as caught:
+        parse(f"sources: {{hccl_log: {section}}}", "x")
+    assert str(caught.value).startswith(complaint)
+    assert parse("sources: {hccl_log: {paths: [/a/**/plog-*.log]}}", "x").sources.hccl_log.interval == 2
 
 
 def test_the_hash_differs_exactly_where_the_configuration_does() -> None:

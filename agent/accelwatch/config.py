@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,6 @@ ENVIRONMENT_VARIABLE = "ACCELWATCH_CONFIG"
 # Keys of the contract that a later version brings: anything but their default is refused, never ignored.
 NOT_YET = (
     ("web_config",),
-    ("sources", "hccl_log", "paths"),
     ("expect", "devices"),
     ("expect", "links"),
     ("alertmanager", "urls"),
@@ -76,9 +76,10 @@ class KernelLog(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class HcclLog(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`paths`: glob patterns of plog files and training logs."""
+    """`paths`: glob patterns of plog files and training logs; `**` stands for folders of any depth."""
 
     paths: tuple[str, ...] = ()
+    interval: Duration = Duration(2)
 
 
 class Rdma(Common, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -250,6 +251,14 @@ def _dotted(path: str) -> str:
     return path.removeprefix("$").lstrip(".") or "the file"
 
 
+def _check_hccl_log(section: HcclLog, refuse: Callable[[str, str], None]) -> None:
+    if section.enabled is True and not section.paths:
+        refuse("sources.hccl_log.enabled", "Expected `paths` beside it: glob patterns of plog files and training logs")
+    for number, pattern in enumerate(section.paths):
+        if not pattern.startswith("/"):
+            refuse(f"sources.hccl_log.paths[{number}]", f"Expected an absolute glob pattern, got `{pattern}`")
+
+
 def _check(config: Config, lines: dict[str, int], name: str) -> None:
     """What types alone do not say."""
 
@@ -262,8 +271,7 @@ def _check(config: Config, lines: dict[str, int], name: str) -> None:
             value = getattr(value, key)
         if value is not None and value != ():
             refuse(".".join(keys), "not implemented in this version; remove the key")
-    if config.sources.hccl_log.enabled is True:
-        refuse("sources.hccl_log.enabled", "not implemented in this version; remove the key")
+    _check_hccl_log(config.sources.hccl_log, refuse)
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         refuse("listen", f"Expected HOST:PORT such as `0.0.0.0:9817` or `[::]:9817`, got `{config.listen}`")

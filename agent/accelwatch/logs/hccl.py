@@ -35,7 +35,7 @@ _SOCKET = re.compile(
 )
 _LINK = re.compile(
     r"connected p2p timeout|Wait Enable P2P Failed|Failed to connect agent|LinksEstablishCompleted"
-    r"|Alloc transports failed|links establish completed failed"
+    r"|links establish completed failed"
 )
 _SDMA = re.compile(r"fftsplus sdma error", re.IGNORECASE)
 

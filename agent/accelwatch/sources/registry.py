@@ -81,6 +81,12 @@ def _kernel_log(config: Sources, around: Surroundings) -> Source:
     )
 
 
+def _hccl_log(config: Sources, around: Surroundings) -> Source:
+    from accelwatch.sources.hccl_log import HcclLog
+
+    return HcclLog(paths=config.hccl_log.paths, clock=around.clock, cursor=around.cursors.get("hccl_log"))
+
+
 def _rdma(config: Sources, _around: Surroundings) -> Source:
     from accelwatch.sources.rdma import Rdma
 
@@ -99,6 +105,7 @@ BUILDERS: dict[str, Build] = {
     "npu_smi": _npu_smi,
     "hccn_tool": _hccn_tool,
     "kernel_log": _kernel_log,
+    "hccl_log": _hccl_log,
     "rdma": _rdma,
     "processes": _processes,
 }
