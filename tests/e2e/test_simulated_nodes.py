@@ -157,6 +157,7 @@ def test_a_dead_device_is_seen_by_prometheus_within_two_intervals(pairs: Cluster
     # Over the whole time, not just now: nothing flickered anywhere else.
     assert len(query("min_over_time(accelwatch_device_up[5m]) == 1")) == 6
     assert not query("min_over_time(accelwatch_source_up[5m]) == 0")
+    assert not any(pairs.hardware.tool_server(node).overlaps for node in ("as-1", "as-2"))
     for node in ("nv-2", "as-2"):
         checked = run("--config", pairs.config(node), "check", "--json")
         assert (checked.returncode, json.loads(checked.stdout)["faults"]) == (0, [])
@@ -217,6 +218,30 @@ def test_a_sick_tool_costs_its_series_and_nothing_else(cluster: Cluster, kind: s
     assert all(line.endswith(" 1") for line in up), "a silent tool is not a lost device"
     cluster.hardware.clear(number)
     until("the recovery", lambda: "accelwatch_device_power_watts" in cluster.page("as-1"))
+
+
+def test_vendor_tools_are_never_called_twice_at_once(cluster: Cluster) -> None:
+    """Neither by two agents of one host nor by a `check` beside them: the lock is the host's."""
+    path = Path(cluster.config("as-1"))
+    configuration = yaml.safe_load(path.read_text())
+    for tool in ("npu_smi", "hccn_tool"):
+        configuration["sources"][tool] |= {"interval": "200ms"}
+    path.write_text(yaml.safe_dump(configuration))
+    server = cluster.hardware.tool_server("as-1")
+    cluster.agent("as-1")
+    until("the agent's calls", lambda: len(server.calls) > 5)
+    other = path.with_name("other.yml")
+    other.write_text(yaml.safe_dump(configuration | {"state_dir": str(path.parent / "other")}))
+    before = server.calls["npu-smi", "info"]
+    checks = [
+        subprocess.Popen(accelwatch("--config", str(other), "check", "--json"), stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for check in checks:
+        answer, _ = check.communicate(timeout=60)
+        assert len(json.loads(answer)["devices"]) == 2
+    assert server.calls["npu-smi", "info"] >= before + 2
+    assert not server.overlaps
 
 
 def test_signals_reload_and_end_the_agent(cluster: Cluster) -> None:

@@ -186,7 +186,7 @@ def main() -> None:
         ["/sim-venv/bin/python", "-m", "accelwatch", "simulate", "node", "one-of-each", "--dir", "/sim"]
     )
     try:
-        until("the hardware", pathlib.Path("/sim/as-1/state.json").exists, 20)
+        until("the hardware", pathlib.Path("/sim/as-1/tools.sock").exists, 20)
         watches_both_vendors()
         keeps_the_old_file_against_a_bad_one()
         restarts_when_killed_or_hung()

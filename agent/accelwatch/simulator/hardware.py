@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from accelwatch.simulator import nvml_library, tools
 from accelwatch.simulator.faults import KINDS
 from accelwatch.simulator.host_files import HostFiles
 from accelwatch.simulator.scenario import FaultSpec, Scenario
+from accelwatch.simulator.state import Node
 from accelwatch.simulator.world import World, active, context
 
 TICK_SECONDS = 0.2
@@ -46,6 +48,8 @@ class Hardware:
         self._stop = threading.Event()
         self._hosts: dict[str, HostFiles] = {}
         self._states: dict[str, nvml_library.StateFile] = {}
+        self._tools: dict[str, tools.Server] = {}
+        self._shown: dict[str, Node] = {}
         directory.mkdir(parents=True, exist_ok=True)
         for number, spec in enumerate(scenario.nodes):
             home = directory / spec.name
@@ -55,6 +59,7 @@ class Hardware:
                 self._states[spec.name] = nvml_library.StateFile(home)
             else:
                 tools.install(home)
+                self._tools[spec.name] = tools.Server(home / tools.SOCKET, partial(self._shown.__getitem__, spec.name))
             self._hosts[spec.name] = HostFiles(home, spec, ports[number] if ports else FIRST_PORT + number)
         self._control = ControlListener(directory / CONTROL_SOCKET, self._answer)
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
@@ -67,6 +72,8 @@ class Hardware:
     def start(self) -> None:
         """Begins with every node's state written."""
         self.tick()
+        for server in self._tools.values():
+            server.start()
         self._control.start()
         self._thread.start()
 
@@ -75,6 +82,8 @@ class Hardware:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(1.0)
+        for server in self._tools.values():
+            server.close()
         self._control.close()
 
     def tick(self) -> None:
@@ -86,8 +95,7 @@ class Hardware:
                 node = self._world.node(spec.name, now, injected.values())
                 if spec.name in self._states:
                     self._states[spec.name].write(node)
-                else:
-                    tools.write(self._hosts[spec.name].directory, node)
+                self._shown[spec.name] = node
                 host = self._hosts[spec.name]
                 host.write(node)
                 faults: list[tuple[int | str, FaultSpec]] = [
@@ -146,6 +154,10 @@ class Hardware:
                 raise ValueError(f"second {moment:g} has passed: it is {self.now:g}")
             self._before, self._began = moment, self._clock.monotonic()
         self.tick()
+
+    def tool_server(self, name: str) -> tools.Server:
+        """Who has called the vendor tools of an Ascend node. Raises `KeyError`."""
+        return self._tools[name]
 
     def state(self, name: str) -> dict[str, Any]:
         """The node's true state now, as plain JSON types."""

@@ -1,5 +1,6 @@
 """The text of a simulated tool's executable: the lightest Python that can ask a Unix socket.
 
+It connects from within the socket's directory: a socket's path may have 107 bytes only (unix(7)).
 `-ISs`: no environment, no site packages; what it imports is what its start costs, about 15 ms.
 A request is the length of what follows, a newline, then the tool's name and its arguments with NULs between them.
 An answer is a line `<exit status> <bytes of standard output>`, standard output, standard error, and the end.
@@ -15,6 +16,7 @@ def put(number, data):
         data = data[os.write(number, data):]
 connection = socket.socket(socket.AF_UNIX)
 try:
+    os.chdir({directory!r})
     connection.connect({socket!r})
     words = b"\\0".join(os.fsencode(word) for word in [{tool!r}, *sys.argv[1:]])
     connection.sendall(b"%d\\n" % len(words) + words)
@@ -27,7 +29,7 @@ else:
     reason = "it ended before it answered"
 head, found, body = bytes(answer).partition(b"\\n")
 if not found:
-    sys.stderr.write("{tool} (simulated): the simulator at {socket} does not answer: " + reason + "\\n")
+    sys.stderr.write("{tool} (simulated): the simulator at {directory}/{socket} does not answer: " + reason + "\\n")
     sys.stderr.flush()
     os._exit(1)
 status, length = map(int, head.split())
