@@ -110,12 +110,8 @@ def _suspects(found: list[Episode], kind_of: KindOf) -> tuple[Suspect, ...]:
 
 def _touches(run: RunRecord, episode: Episode) -> bool:
     """On one of its devices, on the host, or said of this very run."""
-    if episode.run_id is not None:
-        named = episode.run_id == run.run_id and episode.attempt in (None, run.attempt)
-        if named or (episode.device is None and episode.place is None):
-            return named
     if episode.device is None:
-        return True
+        return episode.run_id is None or (episode.run_id == run.run_id and episode.attempt in (None, run.attempt))
     return any((d.vendor, d.device) == (episode.vendor, episode.device) for d in run.devices)
 
 
