@@ -186,12 +186,25 @@ def test_what_is_held_has_a_bound_and_what_was_dropped_is_counted_and_never_said
 
 
 def test_a_row_that_cannot_be_written_stops_no_other(rig: Rig) -> None:
-    """Our own flaw is told; the journal goes on."""
+    """Our own flaw is told, costs itself alone, and is not in the way again should the file be begun anew."""
     writer, _ = rig.start()
-    poisoned = writer.put(Changes(cursors={"hccl_log": "\ud800"}))
+    poisoned = writer.put(
+        Changes(
+            episodes=[episode(1), episode(2, process="\ud800"), episode(3, pid=1 << 70)],
+            cursors={"hccl_log": "\ud800", "kernel_log": "boot 17"},
+            counters=counter(3.0).counters,
+        )
+    )
     assert not poisoned.wait(0.3)
     assert "a flaw in accelwatch" in str(rig.said[0])
-    assert writer.put(faults(1)).wait(5.0)
+    assert writer.dropped == 1
+    assert writer.put(faults(4)).wait(5.0)
+    assert (rig.ids(), totals(rig.directory)) == ([1, 3, 4], [(3.0, None)])
+    for path in rig.directory.iterdir():
+        path.unlink()
+    ticket = writer.put(faults(5))
+    soon(lambda: ticket.wait(0.0))
+    assert rig.ids() == [1, 3, 4, 5]
 
 
 def fill(disk: Path) -> Path:

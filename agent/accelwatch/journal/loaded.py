@@ -10,6 +10,7 @@ import msgspec
 
 from accelwatch.clock import Kept
 from accelwatch.faults.episode import Episode
+from accelwatch.journal.changes import Changes
 from accelwatch.journal.rows import CounterRow, DeviceRow
 from accelwatch.journal.schema import version
 from accelwatch.readings.identity import Identity
@@ -37,6 +38,19 @@ class Loaded(msgspec.Struct, kw_only=True):
     next_episode_id: int = 1
     first_start: bool = True  # nothing was ever written here
     problems: list[str] = []
+
+    def going_on(self) -> Changes:
+        """As it would be written; of episodes and runs those that are not over."""
+        return Changes(
+            devices=self.devices,
+            counters=self.counters,
+            links=self.links_seen_up,
+            episodes=[episode for episode in self.episodes if episode.active],
+            runs=[run for run in self.runs if run.ended is None],
+            states=self.states,
+            cursors=self.cursors,
+            clock=self.clock,
+        )
 
 
 def load(db: sqlite3.Connection, now: float) -> Loaded:
@@ -88,8 +102,8 @@ def devices(db: sqlite3.Connection, problems: list[str]) -> list[DeviceRow]:
 def episodes(db: sqlite3.Connection, since: float, problems: list[str]) -> list[Episode]:
     """Those that are active, or were seen or cleared at wall time `since` or later; by id."""
     rows = db.execute(
-        "SELECT id, record FROM episodes WHERE active "
-        "UNION SELECT id, record FROM episodes WHERE changed >= ? ORDER BY 1",
+        "SELECT id, record FROM episodes WHERE id IN "
+        "(SELECT id FROM episodes WHERE active UNION SELECT id FROM episodes WHERE changed >= ?) ORDER BY id",
         (since,),
     )
     return _records(rows, Episode, problems)

@@ -97,7 +97,7 @@ class Writer:
             self._failed(error)
             loaded = self._read_only()
         self._first_id = loaded.next_episode_id
-        self._mirror.add(_kept(loaded))
+        self._mirror.add(loaded.going_on())
         if loaded.problems:
             self._tell(f"{self._directory}: rows that cannot be read are left out: {'; '.join(loaded.problems[:5])}")
         return loaded
@@ -175,8 +175,6 @@ class Writer:
                 self._bound()
             self._failed(error)
             return
-        except Exception as error:  # noqa: BLE001 - a loop edge: one row that cannot be written must not stop all others
-            self._throw_away(pending, number, error)
         finally:
             self._busy_since = None
         with self._changed:
@@ -206,10 +204,39 @@ class Writer:
         assert self._store is not None  # noqa: S101 - just opened
         if self._late is not None:
             changes = self._late.join(changes)
-        self._store.write(self._mirror.changes().merge(changes) if self._owed else changes)
+        if self._owed:
+            changes = self._mirror.changes().merge(changes)
+        try:
+            self._store.write(changes)
+        except JournalError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a loop edge: a row that cannot be written must not stop all others
+            changes = self._write_in_parts(self._store, changes, error)
         self._owed = False
         self._mirror.add(changes)
         self._mirror.drop_over(changes)
+
+    def _write_in_parts(self, store: Store, changes: Changes, error: Exception) -> Changes:
+        """Gives what could be written; the rest is lost, which is told."""
+        written = Pending()
+        failed = 0
+        for part in changes.parts():
+            try:
+                store.write(part)
+            except JournalError:
+                raise
+            except Exception:  # noqa: BLE001 - see above
+                failed += 1
+                self.dropped += len(part.episodes)
+            else:
+                written.add(part)
+        with self._changed:
+            self._incomplete = (self._written, self._put)
+        self._tell(
+            f"{self._directory}: {failed} rows cannot be written and are lost: {type(error).__name__}: {error}; "
+            "a flaw in accelwatch, please report it"
+        )
+        return written.changes()
 
     def _trim(self) -> None:
         """One step; the next follows at once, but after what was put meanwhile."""
@@ -290,15 +317,6 @@ class Writer:
             first, last = self._incomplete
             self._incomplete = (first if self._written < last else self._written, self._put)
 
-    def _throw_away(self, pending: Pending, number: int, error: Exception) -> None:
-        self.dropped += len(pending.episodes)
-        with self._changed:
-            self._incomplete = (self._written, number)
-        self._tell(
-            f"{self._directory}: changes with {len(pending.episodes)} episodes are lost: {type(error).__name__}: "
-            f"{error}; a flaw in accelwatch, please report it"
-        )
-
     def _failed(self, error: JournalError) -> None:
         with self._changed:
             self._failing = True
@@ -309,17 +327,3 @@ class Writer:
     def _tell(self, problem: str) -> None:
         self._told = True
         self._report(problem)
-
-
-def _kept(loaded: Loaded) -> Changes:
-    """What was loaded, as it would be written; of episodes and runs those that are not over."""
-    return Changes(
-        devices=loaded.devices,
-        counters=loaded.counters,
-        links=loaded.links_seen_up,
-        episodes=[episode for episode in loaded.episodes if episode.active],
-        runs=[run for run in loaded.runs if run.ended is None],
-        states=loaded.states,
-        cursors=loaded.cursors,
-        clock=loaded.clock,
-    )
