@@ -17,7 +17,7 @@ from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import DeviceKey, Identity
 from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.snapshot import Device, Snapshot
-from accelwatch.sources.base import Presence, SourceError, SourceTimeout
+from accelwatch.sources.base import Presence, SourceError, SourceReleased, SourceTimeout
 from accelwatch.sources.nvml_child import LIBRARY, Child, Interrupted, WorkerFailed
 from accelwatch.sources.nvml_events import EVENT_CALLS
 from accelwatch.sources.nvml_progress import Call
@@ -97,7 +97,7 @@ class Nvml:
         with self._lock:
             now = self._clock.monotonic()
             if now < self._released_until:
-                raise SourceError(f"NVML is released by an operator for another {self._released_until - now:.0f} s")
+                raise SourceReleased(f"NVML is released by an operator for another {self._released_until - now:.0f} s")
             if now < self._not_before:
                 raise SourceError(self._backoff_reason)
             try:
