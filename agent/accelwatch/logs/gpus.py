@@ -9,7 +9,7 @@ from accelwatch.logs.family import PCI, address
 # The driver has at most 32 GPUs; a log can hold those of several hosts.
 GPUS_LIMIT = 256
 
-_UUID = re.compile(rf"NVRM: GPU at (?:PCI:)?{PCI}: (GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
+_UUID = re.compile(rf"NVRM: GPU at (?:PCI:)?{PCI}: (GPU-[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})\b")
 _SERIAL = re.compile(r"NVRM: GPU Board Serial Number:\s*(\d+)?\s*$")
 _SERIAL_OF = re.compile(rf"NVRM: GPU {PCI}: GPU serial number is (\d+)")
 _INSTANCE = re.compile(r"\bGPU(\d{1,2})\b")
