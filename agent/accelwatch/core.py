@@ -77,7 +77,8 @@ class Core:
         self._kernel = KernelReader()
         self._times = KernelTimes(clock, shared=kernel_clock)
         self._first_start = "kernel_log" not in loaded.cursors
-        self._cursors: dict[str, str] = {}
+        self.cursors = dict(loaded.cursors)  # of all sources, the newest
+        self._cursors: dict[str, str] = {}  # those that moved since the last commit
         self.runs = RunBook(node_name, taxonomy, _book_state(loaded.states), own_pid)
         self._records: dict[RunRef, RunRecord] = {}  # changed since the last commit
         self._resets = ResetWatch(clock.now() if loaded.clock is not None and loaded.clock.boot_id != boot_id else None)
@@ -85,7 +86,6 @@ class Core:
         self._silent_since: dict[str, float] = {}
         self._kept_at = clock.now()
         self._ticked_at = clock.now() - TICK_SECONDS
-        self._forget: list[DeviceKey] = []
 
     # --- what comes in
 
@@ -97,7 +97,7 @@ class Core:
         missing = self.node.update(source, snapshot)
         self._resets.observe(before, snapshot, now)
         if snapshot.cursor is not None:
-            self._cursors[source] = snapshot.cursor
+            self._moved(source, snapshot.cursor)
         if source in LISTED_BY:
             self._expose(source, snapshot, now, interval)
             labels = {key: known.label for key, known in self.node.known().items()}
@@ -148,7 +148,7 @@ class Core:
                 for event in self._kernel.feed(record.text, record.details)
             )
         if records.last_sequence is not None:
-            self._cursors["kernel_log"] = f"{records.boot_id} {records.last_sequence}"
+            self._moved("kernel_log", f"{records.boot_id} {records.last_sequence}")
         if entries:
             self._step(Logged(source="kernel_log", entries=tuple(entries)), now)
 
@@ -177,7 +177,6 @@ class Core:
     def accept_inventory(self) -> list[DeviceRow]:
         """An operator says that devices which are not up are meant to be gone."""
         gone = self.node.forget(key for key, known in self.node.known().items() if not known.up)
-        self._forget += [row.identity.key for row in gone]
         now, wall = self._clock.now(), self._clock.time()
         labels = {(row.identity.key.vendor.value, row.label) for row in gone}
         for episode in self.ledger.active():
@@ -221,7 +220,7 @@ class Core:
             for (owner, state), seconds in self._exposure.take().items():
                 self.node.count(owner, EXPOSURE_COUNTER, state.value, seconds)
         devices, counters, links = self.node.take_changes()
-        forget, self._forget = self._forget, []
+        forget = self.node.take_forgotten()
         changes = Changes(
             devices=devices, counters=counters, links=links, episodes=episodes, runs=records, forget=forget
         )
@@ -292,6 +291,10 @@ class Core:
             self._states[detector.name] = state
             if findings:
                 self.ledger.apply([self._attributed(finding) for finding in findings], context, now, wall)
+
+    def _moved(self, source: str, cursor: str) -> None:
+        if self.cursors.get(source) != cursor:
+            self.cursors[source] = self._cursors[source] = cursor
 
     def _changed_states(self) -> dict[str, bytes]:
         changed = {name: state for name, state in self._states.items() if state is not self._kept_states.get(name)}

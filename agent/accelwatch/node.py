@@ -194,6 +194,11 @@ class Node:
                 self._inventory.forget(row.identity.key)
             return rows
 
+    def take_forgotten(self) -> list[DeviceKey]:
+        """Devices that were taken out since the last call, for the journal."""
+        with self._lock:
+            return self._inventory.take_forgotten()
+
     def ascend_devices(self) -> list[AscendDevice]:
         """The NPUs that hccn_tool can be asked about."""
         with self._lock:

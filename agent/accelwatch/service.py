@@ -75,7 +75,7 @@ class Agent:
             self._core.node.ascend_devices,
             self._kernel_records,
             exits=lambda exits: self._pipeline.put(lambda core: core.exits(exits)),
-            cursors=loaded.cursors,
+            cursors=self._core.cursors,
         )
         self._had_ascend = bool(self._core.node.ascend_devices())
         self._sources_started = False
@@ -240,7 +240,7 @@ class Agent:
         if problem is None:
             log.get().info("journal is written again")
         else:
-            log.get().error("journal cannot be written, going on in memory", error=problem)
+            log.get().error("something is wrong with the journal", error=problem)
 
 
 def _removed(source: str, core: Core) -> None:
