@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from accelwatch.detectors.ascend_health import BUSY_RATIO, LEVEL_HELD_POLLS, WORKING_SECONDS, AscendHealth
+from accelwatch.detectors.base import Answered
 from accelwatch.readings.health import Health, Level
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.severity import Severity
@@ -108,33 +109,50 @@ def test_a_level_is_explained_by_its_code_when_that_is_read(fed: Make) -> None:
     assert len(codes.signs(answered("npu_smi", npu(("80E01801",), Level.ALARM)), HELD)) == 1
 
 
+STUCK = "80C98001"
+
+
+def alarm(utilization: float | None) -> Answered:
+    return answered("npu_smi", npu((STUCK,), Level.ALARM, sensors=Sensors(utilization_ratio=utilization)))
+
+
 def test_an_alarm_of_a_card_that_goes_on_working_degrades(fed: Make) -> None:
     codes = fed(health())
     codes.quiet(answered("npu_smi", npu(())))
-    stuck = answered("npu_smi", npu(("80C98001",), Level.ALARM, sensors=BUSY))
-    assert [sign.severity for sign in codes.signs(stuck)] == [None]
-    assert [sign.severity for sign in codes.signs(stuck, WORKING_SECONDS - 1)] == [None]
-    (sign,) = codes.signs(stuck, 1)
-    assert sign.severity is Severity.DEGRADING
-    assert sign.message.endswith("while its AI Cores go on working")
-    idle = answered("npu_smi", npu(("80C98001",), Level.ALARM, sensors=Sensors(utilization_ratio=0.0)))
-    assert [sign.severity for sign in codes.signs(idle)] == [Severity.DEGRADING]
+    for _ in range(20):
+        (sign,) = codes.signs(alarm(BUSY_RATIO))
+        assert (sign.class_, sign.severity) == ("compute_engine", Severity.DEGRADING)
+        assert sign.message.endswith("while its AI Cores go on working")
+    # The work ends later: not because of it.
+    assert [sign.severity for sign in codes.signs(alarm(0.0))] == [Severity.DEGRADING]
 
 
-@pytest.mark.parametrize("sensors", [None, Sensors(), Sensors(utilization_ratio=BUSY_RATIO - 0.01)])
-def test_an_alarm_of_an_idle_card_keeps_its_severity(fed: Make, sensors: Sensors | None) -> None:
+@pytest.mark.parametrize("idle", [BUSY_RATIO - 0.01, None])
+def test_an_alarm_that_stops_the_work_ends_the_run(fed: Make, idle: float | None) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu(())))
+    assert [sign.severity for sign in codes.signs(alarm(0.9))] == [Severity.DEGRADING]
+    assert [sign.severity for sign in codes.signs(alarm(0.9), WORKING_SECONDS - 1)] == [Severity.DEGRADING]
+    assert [sign.severity for sign in codes.signs(alarm(idle), 1)] == [None]
+    # Another job on the same card shows that the alarm is only stuck.
+    assert [sign.severity for sign in codes.signs(alarm(0.9))] == [None]
+    assert [sign.severity for sign in codes.signs(alarm(0.9), WORKING_SECONDS)] == [Severity.DEGRADING]
+
+
+@pytest.mark.parametrize("utilization", [None, 0.0, BUSY_RATIO - 0.01])
+def test_an_alarm_of_an_idle_card_keeps_its_severity(fed: Make, utilization: float | None) -> None:
     codes = fed(health())
     codes.quiet(answered("npu_smi", npu(())))
     for _ in range(20):
-        found = codes.signs(answered("npu_smi", npu(("80C98001",), Level.ALARM, sensors=sensors)))
-        assert [sign.severity for sign in found] == [None]
+        assert [sign.severity for sign in codes.signs(alarm(utilization))] == [None]
 
 
-def test_work_does_not_excuse_other_alarms(fed: Make) -> None:
+@pytest.mark.parametrize("code", ["80E01801", "80C98008"])
+def test_work_does_not_excuse_other_alarms(fed: Make, code: str) -> None:
     codes = fed(health())
     codes.quiet(answered("npu_smi", npu(())))
     for _ in range(20):
-        found = codes.signs(answered("npu_smi", npu(("80E01801",), Level.ALARM, sensors=BUSY)))
+        found = codes.signs(answered("npu_smi", npu((code,), Level.ALARM, sensors=BUSY)))
         assert [sign.severity for sign in found] == [None]
 
 

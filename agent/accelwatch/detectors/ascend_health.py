@@ -31,19 +31,24 @@ _LEVELS = {
     Level.CRITICAL: ("Critical", Severity.RUN_ENDING),
 }
 
-# An alarm of the AI Core that stays while the card works has been reported on A3, cleared by nothing but a reset
-# (reference/ascend.md section 5). Working: the AI Cores are busy for a minute on end after the code came. Busy is what
-# the hang detection takes for busy (reference/reliability.md section 4.3); a hung job leaves them idle.
-AI_CORE_PREFIXES = ("80C9", "80CB")
+# An alarm that stays after an exception of the AI Core, on a card that works, has been reported on A3, cleared by
+# nothing but a reset (reference/ascend.md section 5). A process that the exception ends leaves the AI Cores idle by the
+# next reading; where they go on for a minute, it has ended nothing. Busy is what the hang detection takes for busy
+# (reference/reliability.md section 4.3): a hung job leaves them idle.
+AI_CORE_PREFIXES, AI_CORE_CLASS = ("80C9", "80CB"), "compute_engine"
 BUSY_RATIO = 0.2
 WORKING_SECONDS = 60.0
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One code of one device. `from_before`: it was there when the device was first asked."""
+    """One code of one device. `from_before`: it was there when the device was first asked.
+
+    `stopped`: the card was not busy in the first minute after the code; `working`: it was busy for one on end.
+    """
 
     from_before: bool = False
     busy_since: float | None = None
+    stopped: bool = False
     working: bool = False
 
 
@@ -117,30 +122,32 @@ class AscendHealth:
             meaning = self._taxonomy.meaning(FAMILY, code)
             if meaning.code is not None and meaning.code.ignore:
                 continue
-            row = _worked(shown.get(prefix + code) or Shown(from_before=first), code, sensors, now)
+            row = shown.get(prefix + code) or Shown(from_before=first)
+            if code.startswith(AI_CORE_PREFIXES) and meaning.class_.name == AI_CORE_CLASS:
+                row = _worked(row, sensors, now)
             shown.put(prefix + code, row)
-            working = row.working and meaning.severity is Severity.RUN_ENDING
+            working = row.working or (row.busy_since is not None and not row.stopped)
+            milder = working and meaning.severity is Severity.RUN_ENDING
             what = meaning.code.text if meaning.code is not None else words.get(code, "not known to this agent")
             conditions.bad(
                 subject,
                 meaning.class_.name,
                 _condition(code),
-                f"the device shows {code}: {what}{', while its AI Cores go on working' if working else ''}",
-                severity=Severity.DEGRADING if working else None,
+                f"the device shows {code}: {what}{', while its AI Cores go on working' if milder else ''}",
+                severity=Severity.DEGRADING if milder else None,
                 code=code,
                 historical=row.from_before,
             )
 
 
-def _worked(row: Shown, code: str, sensors: Sensors | None, now: float) -> Shown:
-    if row.working or not code.startswith(AI_CORE_PREFIXES):
+def _worked(row: Shown, sensors: Sensors | None, now: float) -> Shown:
+    if row.working:
         return row
     busy = sensors is not None and sensors.utilization_ratio is not None and sensors.utilization_ratio >= BUSY_RATIO
     if not busy:
-        return row if row.busy_since is None else msgspec.structs.replace(row, busy_since=None)
-    if row.busy_since is None:
-        return msgspec.structs.replace(row, busy_since=now)
-    return msgspec.structs.replace(row, working=True) if now - row.busy_since >= WORKING_SECONDS else row
+        return Shown(row.from_before, stopped=True)
+    since = now if row.busy_since is None else row.busy_since
+    return Shown(row.from_before, since, row.stopped, working=now - since >= WORKING_SECONDS)
 
 
 def _level(subject: Subject, health: Health, interval: float, conditions: Conditions) -> None:
