@@ -55,6 +55,17 @@ def test_with_an_active_cause_it_is_flagged_within_60_s(vendor: str, interval: f
     assert flagged - onset <= 60
 
 
+def test_a_cause_does_not_make_a_hang_of_a_wait_as_long_as_the_runs_own() -> None:
+    bench = Bench()
+    bench.start()
+    bench.run(34, "spin", {0: "quiet"})
+    bench.run(100, "train")
+    bench.cause = True
+    bench.run(36, "spin", {0: "quiet"})
+    bench.run(100, "train")
+    assert bench.highest is Level.NONE
+
+
 @INTERVALS
 def test_a_cause_alone_is_no_hang(interval: float) -> None:
     bench = Bench(interval=interval, cause=True)

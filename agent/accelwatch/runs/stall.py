@@ -28,8 +28,9 @@ ARMED_BUSY_SECONDS = 60.0
 WAITING_SHARE, PROGRESS_SHARE, KNOWN_SHARE = 0.9, 0.5, 0.8
 CLEAR_BUSY_SECONDS = 60.0
 LEAST_RUN_SIZE = 2
-# A wait is flagged within 60 s where a member device has a fault in force: 45 s leave room for one 10 s reading.
-CAUSE_SECONDS = 45.0
+# A wait is flagged within 60 s where a member device has a fault in force: after half a minute, or a little later
+# than the run's benign waits; 48 s leave room for one 10 s reading.
+CAUSE_SECONDS, MOST_CAUSE_SECONDS, CAUSE_MARGIN_SECONDS = 30.0, 48.0, 10.0
 # One step of the reference. Devices that neither work nor wait end a wait after so long; in shorter spells, up to a
 # tenth of the time, they do not.
 MIXED_SECONDS, MIXED_SHARE = 15.0, 0.1
@@ -138,6 +139,10 @@ def step(
 def threshold(state: State) -> float:
     """Seconds of waiting after which an armed run hangs."""
     return min(max(LEAST_HANG_SECONDS, BENIGN_FACTOR * state.longest), MOST_HANG_SECONDS)
+
+
+def _cause_threshold(state: State) -> float:
+    return min(max(CAUSE_SECONDS, state.longest + CAUSE_MARGIN_SECONDS), MOST_CAUSE_SECONDS)
 
 
 def _disarmed(state: State, pids: tuple[int, ...], now: float) -> State:
@@ -255,7 +260,7 @@ def _level(state: State, wait: Wait, work: Work, now: float, active_cause: bool)
     if state.pause is not None and now < state.paused_until:
         ceiling = max(CEILING_SECONDS[state.pause], threshold(state))
         return Level.HANG if elapsed >= ceiling else Level.NONE
-    if elapsed >= threshold(state) or (active_cause and elapsed >= CAUSE_SECONDS):
+    if elapsed >= (_cause_threshold(state) if active_cause else threshold(state)):
         return Level.HANG
     return Level.WARN if elapsed >= WARN_SECONDS else Level.NONE
 
