@@ -83,5 +83,5 @@ KINDS: dict[str, Kind] = {
     "aer": Kind("the root port reports a PCIe error of `severity` (Corrected, Uncorrected (Non-Fatal), ...)", nothing, _aer_lines),
     "kernel_line": Kind("`text` in the kernel log", nothing, _text),
     "hang": Kind("the work stands still; `kind`: spin (device busy, NVIDIA) or quiet (idle, Ascend), else the vendor's", nothing),
-    "process_death": Kind("the training process of the device (or all of the node) is gone", nothing),
+    "process_death": Kind("the training process of the device (or all of the node) ends with `code` (default 1) or by `signal`; a new one begins when it is cleared", nothing),
 }  # fmt: skip

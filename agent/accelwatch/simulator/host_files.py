@@ -9,6 +9,7 @@ import yaml
 
 from accelwatch.simulator.scenario import NodeSpec
 from accelwatch.simulator.state import AscendDevice, Node, Process, RdmaPort
+from accelwatch.sources.process_events import EXITS_FILE
 
 _BOOTED_BEFORE = 86400.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -30,6 +31,7 @@ class HostFiles:
         self.directory = directory
         self._sequence = 1000
         self._pids: set[int] = set()
+        self._ended: set[int] = set()
         self._vendor = spec.vendor
         (directory / "kmsg").write_bytes(b"")
         if (directory / "proc").is_dir():
@@ -60,7 +62,12 @@ class HostFiles:
             _remove(home)
 
     def _processes(self, node: Node) -> None:
-        wanted = {p.pid: (p, d) for d in (*node.nvidia, *node.ascend) if d.present for p in d.processes}
+        kind = "nvidia" if self._vendor == "nvidia" else "davinci"
+        wanted: dict[int, tuple[Process, str | None]] = {process.pid: (process, None) for process in node.launchers}
+        for device in (*node.nvidia, *node.ascend):
+            # A process outlives its device: it ends when it next asks something of it.
+            number = device.index if self._vendor == "nvidia" else getattr(device, "phy_id", device.index)
+            wanted |= {process.pid: (process, f"/dev/{kind}{number}") for process in device.processes}
         proc = self.directory / "proc"
         proc.mkdir(exist_ok=True)
         boot = int(node.wall - node.now - _BOOTED_BEFORE)
@@ -69,14 +76,24 @@ class HostFiles:
         for pid in self._pids - set(wanted):
             _remove(proc / str(pid))
             self._written = {path: text for path, text in self._written.items() if proc / str(pid) not in path.parents}
-        for pid, (process, device) in wanted.items():
+        for pid, (process, target) in wanted.items():
             if pid not in self._pids:
-                number = device.index if self._vendor == "nvidia" else getattr(device, "phy_id", device.index)
-                kind = "nvidia" if self._vendor == "nvidia" else "davinci"
-                _begin(proc / str(pid), process, f"/dev/{kind}{number}")
+                _begin(proc / str(pid), process, target)
             for name, text in _moving(process).items():
                 self._put(proc / str(pid) / name, text)
         self._pids = set(wanted)
+        self._exits(proc / EXITS_FILE, node)
+
+    def _exits(self, path: Path, node: Node) -> None:
+        """How processes ended, as `sources.process_events` reads it where there is no kernel to tell of them."""
+        new = sorted((end for end in node.ends if end.pid not in self._ended), key=lambda end: end.at)
+        if not new and path.exists():
+            return
+        with path.open("a") as file:
+            for end in new:
+                code, number = ("-" if word is None else str(word) for word in (end.code, end.signal))
+                file.write(f"{end.pid} {code} {number} {node.wall - node.now + end.at:.6f}\n")
+        self._ended |= {end.pid for end in new}
 
     def _put(self, path: Path, text: str) -> None:
         """Writes what has changed; a reader finds the old text or the new one."""
@@ -138,26 +155,35 @@ class HostFiles:
         (home / "accelwatch.yml").write_text(yaml.safe_dump(configuration, sort_keys=False))
 
 
-def _begin(home: Path, process: Process, device: str) -> None:
+def _begin(home: Path, process: Process, device: str | None) -> None:
     """What of a process does not change."""
     (home / "fd").mkdir(parents=True, exist_ok=True)
     (home / "comm").write_text(f"{process.name[:15]}\n")
     (home / "cmdline").write_bytes(f"{process.name}\0train.py\0".encode())
     (home / "environ").write_bytes("".join(f"{key}={value}\0" for key, value in process.environ.items()).encode())
-    (home / "fd" / "7").symlink_to(device)
+    (home / "cgroup").write_text(f"0::{process.cgroup}\n")
+    if device is not None:
+        (home / "fd" / "7").symlink_to(device)
 
 
 def _moving(process: Process) -> dict[str, str]:
     """stat, status and io as proc(5) describes them; times in hundredths of a second."""
     # The fields of stat from the third on: state, ppid, pgrp, session, then up to starttime (the 22nd).
     started = int((_BOOTED_BEFORE + process.started) * _TICKS)
-    fields: list[str | int] = [process.state, 1, process.pid, process.pid, *[0] * 7, int(process.cpu_seconds * _TICKS)]
+    fields: list[str | int] = [
+        process.state,
+        process.parent,
+        process.pid,
+        process.pid,
+        *[0] * 7,
+        int(process.cpu_seconds * _TICKS),
+    ]
     fields += [0, 0, 0, 20, 0, 1, 0, started, *[0] * 30]
     words = {"R": "running", "S": "sleeping", "D": "disk sleep"}
     state = f"{process.state} ({words.get(process.state, 'unknown')})"
     return {
         "stat": f"{process.pid} ({process.name[:15]}) {' '.join(str(field) for field in fields)}\n",
-        "status": f"Name:\t{process.name[:15]}\nState:\t{state}\nTgid:\t{process.pid}\nPid:\t{process.pid}\nPPid:\t1\n"
+        "status": f"Name:\t{process.name[:15]}\nState:\t{state}\nTgid:\t{process.pid}\nPid:\t{process.pid}\nPPid:\t{process.parent}\n"
         "Uid:\t1000\t1000\t1000\t1000\nGid:\t1000\t1000\t1000\t1000\n",
         "io": f"rchar: {process.read_bytes}\nwchar: {process.written_bytes}\nsyscr: 0\nsyscw: 0\n"
         f"read_bytes: {process.read_bytes}\nwrite_bytes: {process.written_bytes}\ncancelled_write_bytes: 0\n",

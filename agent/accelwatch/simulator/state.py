@@ -18,6 +18,18 @@ class Process:
     written_bytes: int = 0
     started: float = 0.0  # scenario seconds
     state: str = "R"  # the letter of /proc/<pid>/stat
+    parent: int = 1
+    cgroup: str = "/"
+
+
+@dataclass(slots=True)
+class ProcessEnd:
+    """How a process ended: with an exit code or by a signal."""
+
+    pid: int
+    code: int | None
+    signal: int | None
+    at: float  # scenario seconds
 
 
 @dataclass(slots=True)
@@ -178,6 +190,8 @@ class Node:
     blocked_library_calls: list[str] = field(default_factory=list)  # device-less NVML symbols that never return
     call_results: dict[str, int] = field(default_factory=dict)  # C symbol -> nvmlReturn_t, without or on any device
     rdma: list[RdmaPort] = field(default_factory=list)
+    launchers: list[Process] = field(default_factory=list)  # they hold no device
+    ends: list[ProcessEnd] = field(default_factory=list)  # all so far
     now: float = 0.0  # scenario seconds
     wall: float = 0.0  # the same moment in seconds since the epoch
     process_table: bool = True  # `npu-smi info` ends with it; not on every board, nor in 21.x and 22.x

@@ -57,6 +57,14 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class Span:
+    """The life of one process: work without an idle moment. `end`: `None` while it goes on."""
+
+    begin: float
+    end: float | None
+
+
+@dataclass(frozen=True)
 class Done:
     """Sums since scenario second 0. `power`: seconds weighted with the share of the power."""
 
@@ -100,6 +108,43 @@ def last(
     now = past[-1].end
     ahead = stretches(workload, faults, node, device, now + 1e-6)[-1]
     return Stretch(ahead.begin, now, ahead.phase)
+
+
+def spans(past: Sequence[Stretch], present: Stretch) -> list[Span]:
+    """The processes that one device has had, oldest first: each stretch of work after an idle one is a new one's."""
+    found: list[Span] = []
+    begin: float | None = None
+    for part in (*past, present):
+        if part.phase.phase == "idle":
+            if begin is not None:
+                found.append(Span(begin, part.begin))
+            begin = None
+        elif begin is None:
+            begin = part.begin
+    return found if begin is None else [*found, Span(begin, None)]
+
+
+def ended_by(faults: Iterable[FaultSpec], node: str, device: int, at: float) -> tuple[int | None, int | None, float]:
+    """Exit code, signal and time of a process that ended then: as the fault says, else well.
+
+    A fault of the whole node strikes the process of its first device; the launcher then ends the others with SIGTERM.
+    """
+    for fault in faults:
+        if fault.fault == "process_death" and fault.node == node and fault.device in (None, device) and fault.at == at:
+            if fault.device is None and device > 0:
+                return None, 15, at + device / 1000
+            number = int(fault.parameters.get("signal", 0))
+            return (None, number, at) if number else (int(fault.parameters.get("code", 1)), None, at)
+    return 0, None, at
+
+
+def restarts(faults: Iterable[FaultSpec], node: str, now: float) -> int:
+    """How often the launcher has begun anew on all of the node."""
+    return sum(
+        f.fault == "process_death" and f.node == node and f.device is None and f.clear_after is not None
+        and f.at + f.clear_after <= now
+        for f in faults
+    )  # fmt: skip
 
 
 def done(vendor: str, past: Iterable[Stretch]) -> Done:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from accelwatch.simulator.faults import KINDS, Context
 from accelwatch.simulator.scenario import DRIVERS, FaultSpec, NodeSpec, RunSpec, Scenario
-from accelwatch.simulator.state import AscendDevice, Device, Link, Node, NvidiaDevice, Process, RdmaPort
-from accelwatch.simulator.work import done, last, load, share, stretches
+from accelwatch.simulator.state import AscendDevice, Device, Link, Node, NvidiaDevice, Process, ProcessEnd, RdmaPort
+from accelwatch.simulator.work import done, ended_by, last, load, restarts, share, spans, stretches
 
 # idle and limit in watts, memory in MiB, NVLinks or HCCS links: orders of size from data sheets and the captures
 # (reference/reliability.md section 4.2 for the H100).
@@ -24,6 +24,13 @@ _ASCEND = {
 }  # fmt: skip
 _SETTLED_BEFORE = 86400.0  # ports came up a day before the scenario begins
 _RDMA_PORTS = 8
+# The process that starts the ranks of a node, as it stands in /proc, and where its control groups are.
+_LAUNCHERS = {"slurm": "slurmstepd", "torchrun": "torchrun", "mpi": "prted", "mindx": "torchrun"}
+_CGROUPS = {
+    "slurm": "/system.slice/slurmstepd.scope/job_{id}/step_0/user/task_{local}",
+    "mindx": "/kubepods.slice/kubepods-burstable.slice/cri-containerd-{container}.scope",
+}
+_PIDS_APART = 100  # between the processes that a device has one after the other
 
 
 class World:
@@ -45,14 +52,15 @@ class World:
         faults.sort(key=lambda fault: fault.at)
         devices: list[Device] = [*node.nvidia, *node.ascend]
         for device in devices:
-            self._work(device, spec, faults, now)
+            self._work(node, device, spec, faults)
         for port, device in zip(node.rdma, devices, strict=False):
             port.packets = device.links[0].packets if device.links else 0
         for fault in faults:
             strike(node, fault, now)
         return node
 
-    def _work(self, device: Device, spec: NodeSpec, faults: Sequence[FaultSpec], now: float) -> None:
+    def _work(self, node: Node, device: Device, spec: NodeSpec, faults: Sequence[FaultSpec]) -> None:
+        now = node.now
         past = stretches(self.scenario.workload, faults, spec.name, device.index, now)
         present = last(past, self.scenario.workload, faults, spec.name, device.index)
         _, idle, limit, memory, _ = (_NVIDIA if spec.vendor == "nvidia" else _ASCEND)[spec.family]
@@ -73,9 +81,24 @@ class World:
             device.energy_millijoules = int((now * idle + (limit - idle) * sums.power) * 1000)
             device.memory_utilization_percent = float(asked.memory)
         run = self._run(spec)
-        if busy and run is not None:
-            process = Process(run.first_pid + device.index, run.name, (device.memory_used_mib - 1024) << 20)
-            process.environ = self._environ(run, spec, device.index)
+        if run is None:
+            return
+        if not node.launchers:
+            launcher = Process(run.first_pid - 1, _LAUNCHERS[run.launcher], 0, cpu_seconds=1.0, state="S")
+            node.launchers = [launcher]
+        for number, span in enumerate(spans(past, present)):
+            pid = run.first_pid + device.index + _PIDS_APART * number
+            if span.end is not None:
+                code, killed_by, at = ended_by(faults, spec.name, device.index, span.end)
+                node.ends.append(ProcessEnd(pid, code, killed_by, at))
+                continue
+            process = Process(pid, run.name, (device.memory_used_mib - 1024) << 20, started=span.begin)
+            process.parent = run.first_pid - 1
+            process.environ = self._environ(run, spec, device.index, restarts(faults, spec.name, now))
+            container = random.Random(f"{run.id}/{spec.name}").getrandbits(256)
+            process.cgroup = _CGROUPS.get(run.launcher, "/user.slice").format(
+                id=run.id, local=device.index, container=f"{container:064x}"
+            )
             process.cpu_seconds = sums.cpu
             process.read_bytes, process.written_bytes = sums.read, sums.written
             process.state = "R" if asked.cpu >= 0.5 else "S"
@@ -87,7 +110,7 @@ class World:
         nodes = tuple(node.name for node in self.scenario.nodes if node.vendor == spec.vendor)
         return RunSpec(id="4711" if spec.vendor == "nvidia" else "4712", nodes=nodes)
 
-    def _environ(self, run: RunSpec, spec: NodeSpec, local: int) -> dict[str, str]:
+    def _environ(self, run: RunSpec, spec: NodeSpec, local: int, restarted: int) -> dict[str, str]:
         """What the launcher leaves in a rank's environment."""
         counts = {node.name: node.devices for node in self.scenario.nodes}
         before = run.nodes[: run.nodes.index(spec.name)]
@@ -99,9 +122,13 @@ class World:
             "LOCAL_WORLD_SIZE": str(spec.devices), "MASTER_ADDR": run.nodes[0],
         }  # fmt: skip
         if run.launcher == "slurm":
-            return {"SLURM_JOB_ID": run.id, "SLURM_PROCID": str(rank), "SLURM_NTASKS": str(size), **torch}
+            slurm = {
+                "SLURM_JOB_ID": run.id, "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(local),
+                "SLURM_NTASKS": str(size), "SLURM_JOB_PARTITION": "train", **torch,
+            }  # fmt: skip
+            return {**slurm, "SLURM_RESTART_COUNT": str(restarted)} if restarted else slurm
         if run.launcher == "torchrun":
-            return {"TORCHELASTIC_RUN_ID": run.id, "TORCHELASTIC_RESTART_COUNT": "0", **torch}
+            return {"TORCHELASTIC_RUN_ID": run.id, "TORCHELASTIC_RESTART_COUNT": str(restarted), **torch}
         if run.launcher == "mindx":
             return {"MINDX_TASK_ID": run.id, "RANK_ID": str(rank), "RANK_SIZE": str(size), "DEVICE_ID": str(local)}
         return {

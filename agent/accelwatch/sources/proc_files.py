@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -20,6 +21,9 @@ _NAME_LENGTH = 15
 # docker-<id>.scope, cri-containerd-<id>.scope, .../docker/<id>, .../kubepods/.../<id>: always 64 hex digits.
 _CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _CGROUP_BYTES = 16384
+
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Stat(msgspec.Struct, frozen=True):
@@ -42,6 +46,22 @@ def read_stat(proc: Path, pid: int) -> Stat:
     if len(fields) < 20:
         raise ValueError(f"stat line is cut: {text[:80]!r}")
     return Stat(pid, name, fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def boot_time(proc: Path) -> float:
+    """When the host booted, in seconds since the epoch: what the starts of processes are counted from.
+
+    Raises `OSError`, `ValueError` for a file without it.
+    """
+    for line in (proc / "stat").read_text(errors="replace").splitlines():
+        if line.startswith("btime "):
+            return float(line.split()[1])
+    raise ValueError(f"{proc}/stat: no line `btime`")
+
+
+def started_at(stat: Stat, boot: float) -> float:
+    """When a process began, in seconds since the epoch."""
+    return boot + stat.instance / _TICKS
 
 
 def launcher_of(proc: Path, process: Stat) -> Launcher:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,7 @@ from accelwatch.readings.snapshot import Snapshot
 from accelwatch.runs.identity import identify
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.privileged import PrivilegedReads
-from accelwatch.sources.proc_files import Stat, container_of, launcher_of, read_stat
+from accelwatch.sources.proc_files import Stat, boot_time, container_of, launcher_of, read_stat, started_at
 from accelwatch.sources.process_events import Deliver, ProcessEvents
 
 # A node that was removed while it was held (driver reloaded, device gone) is still held.
@@ -59,6 +61,7 @@ class Processes:
         self._told_unreadable = 0
         self._found: dict[int, Found] = {}
         self._told_environment = False
+        self._boot: float | None = None  # read once: it follows the wall clock, and a start must not move
         self._events = None if exits is None else ProcessEvents(proc=proc, reads=reads, clock=clock, deliver=exits)
 
     @property
@@ -87,7 +90,6 @@ class Processes:
         except OSError as error:
             raise SourceError(f"{self._proc}: cannot be read: {error.strerror}") from error
         self._others = {pid: looked for pid, looked in self._others.items() if pids.get(pid) == looked.instance}
-        psutil.PROCFS_PATH = str(self._proc)
         holders: list[HostProcess] = []
         problems: list[str] = []
         for pid in sorted(pids):
@@ -150,13 +152,14 @@ class Processes:
         found = self._found.get(pid)
         if found is None or found.instance != stat.instance:
             found = self._learn(pid, stat)
-        process = psutil.Process(pid)
-        with process.oneshot():
+        if self._boot is None:
+            self._boot = boot_time(self._proc)
+        with _procfs(self._proc), (process := psutil.Process(pid)).oneshot():
             times = process.cpu_times()
             return HostProcess(
                 pid=pid,
                 name=process.name(),
-                started=process.create_time(),
+                started=started_at(stat, self._boot),
                 state=str(process.status()),
                 cpu_seconds=times.user + times.system + times.children_user + times.children_system,
                 devices=devices,
@@ -184,6 +187,17 @@ class Processes:
         if lasting:
             self._found[pid] = found
         return found
+
+
+@contextlib.contextmanager
+def _procfs(proc: Path) -> Iterator[None]:
+    """psutil knows one tree for the whole process: it is ours only while we look."""
+    before = psutil.PROCFS_PATH
+    psutil.PROCFS_PATH = str(proc)
+    try:
+        yield
+    finally:
+        psutil.PROCFS_PATH = before
 
 
 def _watched(holders: list[HostProcess]) -> dict[int, float]:
