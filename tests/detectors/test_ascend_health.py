@@ -9,7 +9,7 @@ import pytest
 
 from accelwatch.detectors.ascend_health import BUSY_RATIO, LEVEL_HELD_POLLS, WORKING_SECONDS, AscendHealth
 from accelwatch.detectors.base import Answered
-from accelwatch.readings.health import Health, Level
+from accelwatch.readings.health import FaultEvent, Health, Level
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.loader import load
@@ -161,3 +161,52 @@ def test_a_gpu_has_no_ascend_health(fed: Make) -> None:
 
     codes = fed(health())
     codes.quiet(answered("nvml", device(GPU, health=Health(level=Level.CRITICAL, error_codes=("80E01801",)))))
+
+
+def events(codes: tuple[str, ...] | None, *listed: tuple[str, int | None]) -> Answered:
+    shown = tuple(FaultEvent(code=code, severity=severity) for code, severity in listed)
+    return answered("npu_smi", device(NPU, health=Health(level=Level.OK, error_codes=codes, events=shown)))
+
+
+def test_events_of_newer_tools_are_codes_too(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(events(()))
+    (sign,) = codes.signs(events((), ("80E01801", 3)))
+    assert (sign.code, sign.class_, sign.severity, sign.historical) == ("80E01801", "mem_uncorrectable", None, False)
+    assert len(codes.signs(events(("80E01801",), ("80E01801", 3)))) == 1
+    codes.quiet(events(None))
+    assert len(codes.gone(events(()))) == 1
+
+
+def test_an_event_is_gone_when_the_list_of_events_says_so(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(events(()))
+    assert len(codes.signs(events((), ("81AF8009", 2)))) == 1
+    codes.quiet(answered("npu_smi", npu((), Level.OK)))  # the events were not read
+    assert len(codes.gone(events(()))) == 1
+
+
+def test_events_that_were_there_first_were_not_seen_to_begin(fed: Make) -> None:
+    codes = fed(health())
+    codes.quiet(answered("npu_smi", npu((), Level.OK)))
+    assert [sign.historical for sign in codes.signs(events((), ("81AF8009", 2)))] == [True]
+
+
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [
+        (0, Severity.INFORMATIONAL),
+        (1, Severity.INFORMATIONAL),
+        (2, Severity.RUN_ENDING),
+        (3, Severity.RUN_ENDING),
+        (None, None),
+        (9, None),
+    ],
+)
+def test_the_driver_says_what_a_code_does_that_no_table_has(
+    fed: Make, said: int | None, severity: Severity | None
+) -> None:
+    codes = fed(health())
+    codes.quiet(events(()))
+    (sign,) = codes.signs(events((), ("80FFFFFF", said)))
+    assert (sign.class_, sign.severity) == ("unknown", severity)

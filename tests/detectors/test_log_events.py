@@ -203,14 +203,14 @@ def test_a_line_that_names_an_rdma_port_is_of_the_port_that_is_polled(fed: Make)
     never.quiet(logged("kernel_log", mlx5(1000.0, link="mlx5_0/1")))  # type: ignore[arg-type]
 
 
-def hung(at: float, kind: str = "hung_task", pid: int = 5) -> object:
-    return entry(at, kind, "host", pid=pid, process="python", text="INFO: task python:5 blocked")
+def hung(at: float, kind: str = "hung_task", pid: int = 5, refines: str | None = None) -> object:
+    return entry(at, kind, "host", pid=pid, process="python", text="INFO: task python:5", refines=refines)
 
 
 def test_a_hung_task_waits_for_its_stack(fed: Make) -> None:
     log = fed(events())
     log.quiet(logged("kernel_log", hung(1010.0)))  # type: ignore[arg-type]
-    (sign,) = log.signs(logged("kernel_log", hung(1010.2, "hung_task_driver")), 0.2)  # type: ignore[arg-type]
+    (sign,) = log.signs(logged("kernel_log", hung(1010.2, "hung_task_driver", refines="hung_task")), 0.2)  # type: ignore[arg-type]
     assert (sign.class_, sign.severity) == ("driver_software", Severity.DEGRADING)
     log.quiet(Tick(), STACK_SECONDS)
 
@@ -222,6 +222,25 @@ def test_a_hung_task_whose_stack_tells_nothing(fed: Make) -> None:
     (sign,) = log.signs(Tick(), 0.2)
     assert (sign.class_, sign.at, sign.pid) == ("host", 1010.0, 5)
     log.quiet(Tick())
+
+
+def test_a_stack_that_tells_more_and_more_is_one_task(fed: Make) -> None:
+    log = fed(events())
+    lines = (
+        hung(1010.0),
+        hung(1010.0, "hung_task_storage", refines="hung_task"),
+        hung(1010.0, "hung_task_driver", refines="hung_task_storage"),
+    )
+    (sign,) = log.signs(logged("kernel_log", *lines))  # type: ignore[arg-type]
+    assert sign.class_ == "driver_software"
+    log.quiet(Tick(), STACK_SECONDS)
+
+
+def test_a_task_that_hangs_again_is_told_twice(fed: Make) -> None:
+    log = fed(events())
+    old = (hung(100.0), hung(221.0), hung(221.0, "hung_task_storage", refines="hung_task"))
+    signs = log.signs(logged("kernel_log", *old))  # type: ignore[arg-type]
+    assert [(sign.class_, sign.at) for sign in signs] == [("host", 100.0), ("storage", 221.0)]
 
 
 def test_two_tasks_that_hang_are_two(fed: Make) -> None:

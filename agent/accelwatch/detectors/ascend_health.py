@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 import msgspec
 
+from accelwatch.detectors.ascend_codes import CODES, EVENTS, Told, codes_of
 from accelwatch.detectors.base import Answered, Context, Reading
 from accelwatch.detectors.conditions import Conditions, Hold
 from accelwatch.detectors.draft import Draft
-from accelwatch.detectors.growth import Counts, another_board
+from accelwatch.detectors.growth import another_board
 from accelwatch.detectors.subject import Subject, of_device, owner
 from accelwatch.faults.sign import Finding
 from accelwatch.readings.health import Health, Level
 from accelwatch.readings.identity import Vendor
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.severity import Severity
+from accelwatch.readings.snapshot import Device
 from accelwatch.taxonomy.lookup import Taxonomy
 
 UNKNOWN = "unknown"
@@ -40,22 +42,31 @@ BUSY_RATIO = 0.2
 WORKING_SECONDS = 60.0
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """The board in a slot, and which of its lists were read so far."""
+
+    owner: str | None
+    lists: int
+
+
 class Shown(msgspec.Struct, frozen=True):
     """One code of one device. `from_before`: it was there when the device was first asked.
 
+    `listed`: among the error codes, not only among the events of newer tools.
     `stopped`: the card was not busy in the first minute after the code; `working`: it was busy for one on end.
     """
 
     from_before: bool = False
+    listed: bool = True
     busy_since: float | None = None
     stopped: bool = False
     working: bool = False
 
 
 class State(msgspec.Struct, frozen=True):
-    """`asked`: by device, the board whose codes were read; codes by `<device>|<code>`."""
+    """`asked`: by device; codes by `<device>|<code>`."""
 
-    asked: dict[str, Counts] = {}
+    asked: dict[str, Asked] = {}
     shown: dict[str, Shown] = {}
     holds: dict[str, Hold] = {}
 
@@ -84,13 +95,7 @@ class AscendHealth:
             if health is None or device.key.vendor is not Vendor.ASCEND:
                 continue
             subject = of_device(device.key)
-            if health.error_codes is not None:
-                board = owner(device, context)
-                first = asked.get(subject.name) is None or another_board(asked.get(subject.name), board)
-                self._codes(subject, health, device.sensors, first, now, shown, conditions)
-                known = asked.get(subject.name)
-                if first or (known is not None and known.owner is None and board is not None):
-                    asked.put(subject.name, Counts(board, {}))
+            self._codes(subject, device, owner(device, context), now, asked, shown, conditions)
             _level(subject, health, reading.interval, conditions)
         if not (asked.changed or shown.changed or conditions.changed):
             return state, conditions.findings
@@ -99,45 +104,54 @@ class AscendHealth:
     def _codes(
         self,
         subject: Subject,
-        health: Health,
-        sensors: Sensors | None,
-        first: bool,
+        device: Device,
+        board: str | None,
         now: float,
+        asked: Draft[Asked],
         shown: Draft[Shown],
         conditions: Conditions,
     ) -> None:
-        codes = dict.fromkeys(health.error_codes or ())
-        if not codes and not shown.rows:
+        told = codes_of(device.health)
+        if told.lists == 0:
             return
+        before = asked.get(subject.name)
+        read = 0 if before is None or another_board(before.owner, board) else before.lists
+        known = before.owner if before is not None and board is None else board
+        asked.put(subject.name, Asked(known, read | told.lists))
+        if not told.codes and not shown.rows:
+            return
+        self._vanished(subject, told, shown, conditions)
         prefix = f"{subject.name}|"
-        for name in [name for name in shown.rows if name.startswith(prefix)]:
-            code = name.removeprefix(prefix)
-            if code not in codes:
-                class_ = self._taxonomy.meaning(FAMILY, code).class_.name
-                conditions.good(subject, class_, _condition(code), f"the device does not show {code} any more")
-                shown.drop(name)
-        texts = health.error_texts if len(health.error_texts) == len(health.error_codes or ()) else ()
-        words = dict(zip(health.error_codes or (), texts, strict=False))
-        for code in codes:
+        for code, (which, text, severity) in told.codes.items():
             meaning = self._taxonomy.meaning(FAMILY, code)
             if meaning.code is not None and meaning.code.ignore:
                 continue
-            row = shown.get(prefix + code) or Shown(from_before=first)
+            row = shown.get(prefix + code) or Shown(from_before=not read & which)
+            row = msgspec.structs.replace(row, listed=bool(which & CODES))
             if code.startswith(AI_CORE_PREFIXES) and meaning.class_.name == AI_CORE_CLASS:
-                row = _worked(row, sensors, now)
+                row = _worked(row, device.sensors, now)
             shown.put(prefix + code, row)
             working = row.working or (row.busy_since is not None and not row.stopped)
             milder = working and meaning.severity is Severity.RUN_ENDING
-            what = meaning.code.text if meaning.code is not None else words.get(code, "not known to this agent")
+            what = meaning.code.text if meaning.code is not None else text or "not known to this agent"
             conditions.bad(
                 subject,
                 meaning.class_.name,
                 _condition(code),
                 f"the device shows {code}: {what}{', while its AI Cores go on working' if milder else ''}",
-                severity=Severity.DEGRADING if milder else None,
+                severity=Severity.DEGRADING if milder else severity if meaning.code is None else None,
                 code=code,
                 historical=row.from_before,
             )
+
+    def _vanished(self, subject: Subject, told: Told, shown: Draft[Shown], conditions: Conditions) -> None:
+        prefix = f"{subject.name}|"
+        for name, row in [(name, row) for name, row in shown.rows.items() if name.startswith(prefix)]:
+            code = name.removeprefix(prefix)
+            if code not in told.codes and told.lists & (CODES if row.listed else EVENTS):
+                class_ = self._taxonomy.meaning(FAMILY, code).class_.name
+                conditions.good(subject, class_, _condition(code), f"the device does not show {code} any more")
+                shown.drop(name)
 
 
 def _worked(row: Shown, sensors: Sensors | None, now: float) -> Shown:
@@ -145,9 +159,9 @@ def _worked(row: Shown, sensors: Sensors | None, now: float) -> Shown:
         return row
     busy = sensors is not None and sensors.utilization_ratio is not None and sensors.utilization_ratio >= BUSY_RATIO
     if not busy:
-        return Shown(row.from_before, stopped=True)
+        return msgspec.structs.replace(row, busy_since=None, stopped=True)
     since = now if row.busy_since is None else row.busy_since
-    return Shown(row.from_before, since, row.stopped, working=now - since >= WORKING_SECONDS)
+    return msgspec.structs.replace(row, busy_since=since, working=now - since >= WORKING_SECONDS)
 
 
 def _level(subject: Subject, health: Health, interval: float, conditions: Conditions) -> None:
@@ -156,7 +170,7 @@ def _level(subject: Subject, health: Health, interval: float, conditions: Condit
         conditions.unknown(subject, UNKNOWN, LEVEL)
     elif health.level is Level.OK:
         conditions.good(subject, UNKNOWN, LEVEL, "the device says OK")
-    elif health.error_codes:
+    elif health.error_codes or health.events:
         conditions.good(subject, UNKNOWN, LEVEL, "the device tells a code now")
     else:
         word, severity = _LEVELS[health.level]

@@ -21,6 +21,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Snapshot
     missing: tuple[DeviceKey, ...] = ()
     interval: float = 10.0  # the source's own, in seconds
+    # Families of `Device` in which anything was read anew since the answer before; `None`: all of it may be.
+    fresh: frozenset[str] | None = None
+
+    def repeats(self, *families: str) -> bool:
+        """Whether what it says of these families is only what the answer before said: sources repeat what they read
+        at a slower pace. A detector may pass over that, while no condition is being timed.
+        """
+        return self.fresh is not None and self.fresh.isdisjoint(families)
 
 
 class Silent(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ class FabricSwitch:
         context: Context,  # noqa: ARG002 - the protocol's
     ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("fabric") and not state.holds):
             return state, ()
         completed, conditions = Draft(state.completed), Conditions(state.holds, now)
         for device in reading.snapshot.devices:

@@ -16,9 +16,9 @@ class Counts(msgspec.Struct, frozen=True):
     raw: dict[str, int]
 
 
-def another_board(row: Counts | None, owner: str | None) -> bool:
-    """Whether the slot holds another board than when its counters were read last."""
-    return row is not None and row.owner is not None and owner is not None and row.owner != owner
+def another_board(before: str | None, owner: str | None) -> bool:
+    """Whether the slot holds another board than before; where one of the two is not known, it is the same."""
+    return before is not None and owner is not None and before != owner
 
 
 def grown(draft: Draft[Counts], name: str, owner: str | None, counters: Mapping[str, int]) -> dict[str, int]:
@@ -28,7 +28,7 @@ def grown(draft: Draft[Counts], name: str, owner: str | None, counters: Mapping[
     every one of another board. A counter that is not in this reading keeps its last value.
     """
     row = draft.get(name)
-    if row is None or another_board(row, owner):
+    if row is None or another_board(row.owner, owner):
         if counters:
             draft.put(name, Counts(owner, dict(counters)))
         return {}

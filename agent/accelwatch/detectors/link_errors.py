@@ -78,7 +78,7 @@ class LinkErrors:
         context: Context,  # noqa: ARG002 - the protocol's
     ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("links", "pcie") and not state.holds):
             return state, ()
         links, conditions = Draft(state.links), Conditions(state.holds, now)
         for subject, link in links_of(reading, _KINDS):

@@ -45,7 +45,7 @@ class Links:
 
     def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("links") and not state.holds):
             return state, ()
         ports, in_use = Draft(state.ports), Draft(state.in_use)
         conditions = Conditions(state.holds, now)

@@ -21,7 +21,7 @@ MESSAGE_CHARACTERS = 400
 # The reader of the log names a hung task at once, and again when its stack says in what it hangs: the stack is written
 # in the same moment. So long the first word is held back.
 STACK_SECONDS = 1.0
-_HUNG, _HUNG_IN = "hung_task", ("hung_task_driver", "hung_task_storage")
+_HUNG = ("hung_task", "hung_task_storage")  # what a stack may refine
 _LINK_DOWN, _LINK_UP = "mlx5_link_down", "mlx5_link_up"
 
 
@@ -62,9 +62,8 @@ class LogEvents:
             if now - sign.at >= STACK_SECONDS:
                 held.drop(name)
                 findings.append(sign)
-        if not (heard.changed or held.changed):
-            return state, findings
-        return State(heard.rows, held.rows), findings
+        after = State(heard.rows, held.rows)
+        return (after if after != state else state), findings
 
     def _told(
         self, burst: Burst, source: str, context: Context, heard: Draft[Heard], held: Draft[Sign]
@@ -79,13 +78,13 @@ class LogEvents:
         if not news and source == "nvml":
             return ()  # the line has said more
         sign = self._sign(burst, meaning, news, context)
-        if event.pid is not None and event.kind == _HUNG:
-            before = held.get(_task(event))  # hung again, and the stack of the first time told nothing
-            held.put(_task(event), sign)
-            return () if before is None else (before,)
-        if event.kind in _HUNG_IN:
+        if event.refines is not None:
             held.drop(_task(event))
-        return (sign,)
+        if event.pid is None or event.kind not in _HUNG:
+            return (sign,)
+        before = held.get(_task(event))  # hung again, and the stack of the first time told nothing
+        held.put(_task(event), sign)
+        return () if before is None else (before,)
 
     def _sign(self, burst: Burst, meaning: Meaning, news: int, context: Context) -> Sign:
         first = burst.first

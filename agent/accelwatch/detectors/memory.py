@@ -53,7 +53,7 @@ class Memory:
 
     def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("ecc", "repairs") and not state.holds):
             return state, ()
         counts, windows = Draft(state.counts), Draft(state.windows)
         conditions = Conditions(state.holds, now)
@@ -66,7 +66,8 @@ class Memory:
             subject = of_device(device.key)
             counters = _counters(device.ecc)
             board = owner(device, context)
-            if another_board(counts.get(subject.name), board):
+            before = counts.get(subject.name)
+            if before is not None and another_board(before.owner, board):
                 for name in [name for name in windows.rows if name.startswith(f"{subject.name} ")]:
                     windows.drop(name)
             raw = {label: count.count for label, count in counters.items()}

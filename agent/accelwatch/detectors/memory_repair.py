@@ -46,7 +46,7 @@ class MemoryRepair:
 
     def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("repairs") and not state.holds):
             return state, ()
         counts, conditions = Draft(state.counts), Conditions(state.holds, now)
         findings: list[Finding] = []

@@ -40,7 +40,7 @@ class NetHealth:
 
     def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("links") and not state.holds):
             return state, ()
         conditions = Conditions(state.holds, now)
         held = SLOW_POLLS * reading.interval

@@ -43,7 +43,7 @@ class NetLinks:
 
     def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("links") and not state.holds):
             return state, ()
         ports, conditions = Draft(state.ports), Conditions(state.holds, now)
         findings: list[Finding] = []
@@ -85,12 +85,13 @@ def _down(subject: Subject, link: Link, change: Change, now: float, context: Con
     used = bool(context.runs) if link.key is None else link.key in context.runs
     ends_run = used and down_for >= RUN_ENDS_AFTER_SECONDS
     times = len(change.port.dropped_at)
+    lasted = f" for {down_for:.0f} s" if down_for >= 1 else ""
     often = f", for the {times}. time within a day" if change.often else ""
     conditions.bad(
         subject,
         DOWN,
         condition,
-        f"port {link.link} is down for {down_for:.0f} s{' while a run uses it' if ends_run else ''}{often}",
+        f"port {link.link} is down{lasted}{' while a run uses it' if ends_run else ''}{often}",
         severity=Severity.RUN_ENDING if ends_run else Severity.DEGRADING,
         since=begun,
         link=link.link,

@@ -52,7 +52,7 @@ class AskedRecovery:
         context: Context,  # noqa: ARG002 - the protocol's
     ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered):
+        if not isinstance(reading, Answered) or (reading.repeats("health") and not state.holds):
             return state, ()
         conditions = Conditions(state.holds, now)
         asked = state.asked

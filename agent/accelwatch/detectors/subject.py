@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 from accelwatch.detectors.base import Context
@@ -21,6 +23,7 @@ class Subject(msgspec.Struct, frozen=True):
     name: str
 
 
+@functools.lru_cache(maxsize=1024)
 def of_device(key: DeviceKey) -> Subject:
     """A device."""
     return Subject(key.vendor.value, key, f"{key.vendor.value}/{key.native}")
