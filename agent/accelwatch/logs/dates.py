@@ -9,6 +9,8 @@ from functools import lru_cache
 
 MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _MONTHS = {name: number for number, name in enumerate(MONTH.split("|"), 1)}
+# journalctl writes months in the reader's language: German, Chinese.
+_MONTHS |= {"Mär": 3, "Mai": 5, "Okt": 10, "Dez": 12} | {f"{number}月": number for number in range(1, 13)}
 # Log hosts run ahead a little: a date this far in the future is still of this year.
 FUTURE_SECONDS = 86400.0
 
@@ -21,7 +23,7 @@ ISO = (
     r"(\d{4})[-/](\d\d)[-/](\d\d)[T -](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:\.\d{3})?"
     r"(?: ?(Z|UTC|[+-]\d\d:?\d\d)(?![\w-]))?"
 )
-SYSLOG = rf"({MONTH})\s+(\d{{1,2}})\s+(?:(\d{{4}})\s+)?(\d\d):(\d\d):(\d\d)(?:[.,](\d{{1,9}}))?"
+SYSLOG = rf"({MONTH}|Mär|Mai|Okt|Dez|1?\d月)\s+(\d{{1,2}})\s+(?:(\d{{4}})\s+)?(\d\d):(\d\d):(\d\d)(?:[.,](\d{{1,9}}))?"
 
 
 def iso(match: re.Match[str], first: int) -> float | None:

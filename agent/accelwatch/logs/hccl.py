@@ -19,11 +19,13 @@ _ROW = re.compile(
     r"\|\s*(\S+?)\((\d+)\)\s*\|(?:\s*\d+\s*\|)?\s*(\S+?)\((\d+)\)\s*\|.*?\b(no connect|time ?out|\w+)\s*\|?"
 )
 _DECORATION = re.compile(r"\]\s*(?:_{10,}|\|[-\s|]+$|\|\s+dest_ip|\|\s*comm error|\d\. )")
-_RANK = re.compile(r"\b(?:rank|rankId|localUserrank|local rank)\s?\[(\d{1,6})\]|\blocal rank \[[^\]/]*/(\d{1,6})\]")
+_RANK = re.compile(
+    r"(?<!remote )\b(?:rank|rankId|localUserrank|local rank)\s?\[(\d{1,6})\]|\blocal rank \[[^\]/]*/(\d{1,6})\]"
+)
 _PHYSICAL = re.compile(r"\bsrc devicePhyId\[(\d{1,4})\]")
 _REMOTE = re.compile(
     r"crimer rank ?\[([^\]]+)\]|Location\[IP/ID\]:\[([^\]]+)\]|remoteIP\{[^}]*deviceIp\[([^\]]+)\]|\bip:\[([^\]]+)\]"
-    r"|Failed to connect agent\[([\d,]+)\]"
+    r"|Failed to connect agent\[([\d,]+)\]|\bdestRank\[([^\]]+)\]|\bremote rank:? ?\[(\d+)\]"
 )
 
 _CQE = re.compile(r"\bcqe err(?:or)? status|\berror cqe status|\bCQE status\[", re.IGNORECASE)

@@ -9,7 +9,7 @@ from accelwatch.readings.log_event import LogEvent
 
 _PANIC = re.compile(r"Kernel panic - not syncing: .*")
 _SOFT_LOCKUP = re.compile(r"BUG: soft lockup - CPU#\d+ stuck for (\d+)s! \[(.+):(\d+)\]")
-_KILLED = re.compile(r"Killed process (\d+),? (?:\(([^)]*)\)|UID)")
+_KILLED = re.compile(r"Killed process (\d+),? (?:\((.*?)\)(?=[\s,]|$)|UID)")
 _SEGFAULT = re.compile(r"(?:(\S[^:\[\]]*)\[(\d+)\]: )?segfault at [0-9a-fA-F]+ ip [0-9a-fA-F]+ sp ")
 _TRAP = re.compile(r"traps: (.+)\[(\d+)\] (?:general protection(?: fault)?|trap \w[\w ]*) ip:[0-9a-fA-F]+ sp:")
 # Floppy and optical drives, which answer with errors when they are empty, are left out.

@@ -15,8 +15,8 @@ _COMMAND = re.compile(
     rf"(?:mlx5_core {PCI}:? )?mlx5_cmd_\w+:\d+:\(pid (\d+)\): .*op_mod\(0x[0-9a-fA-F]+\).*(?:failed|error|timeout).*"
 )
 _TIMEOUT = re.compile(
-    rf"mlx5_core {PCI}: (?:wait_func|cmd_work_handler|mlx5_health|poll_health|print_health)\S*: .*"
-    r"(?:timeout|[Ff]atal error|device's health compromised).*"
+    rf"mlx5_core {PCI}: (?:wait_func|cmd_work_handler|mlx5_health|poll_health|print_health)\w*:\d+:\(pid \d+\): "
+    r".*(?:timeout|[Ff]atal error|health compromised).*"
 )
 _POWER = re.compile(rf"mlx5_core {PCI}: mlx5_pcie_event:\d+:\(pid \d+\): Detected insufficient power.*")
 _UNLOAD = re.compile(rf"mlx5_core {PCI}: (?:E-Switch: (?:Unload|Disable|cleanup)|Shutdown was called)\b")

@@ -32,7 +32,7 @@ _RULES = (
     ("iso", rf"\[?{dates.ISO}\]?:?"),
     ("syslog", rf"\[?{dates.SYSLOG}\]?:?"),
     ("minute", rf"\[({_MONTH})\s?(\d{{1,2}}) (\d\d):(\d\d)\]"),  # dmesg -H, the first line of a minute
-    ("unix", r"(\d{10}\.\d{3,9})(?=\s)"),  # journalctl -o short-unix
+    ("unix", r"(\d{10}\.\d{1,9})(?=\s)"),  # journalctl -o short-unix
     ("kmsg", r"(\d{1,4}),(\d{1,20}),(\d{1,20}),[^;]{0,200};"),
     ("priority", r"<(\d{1,3})>(?:1 (?=\S))?"),
     ("facility", rf"({_FACILITIES})\s*[:.]\s*(?:{_LEVELS})\s*:"),  # dmesg -x, Talos

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
+
 from accelwatch.logs.family import Family, Filter
 from accelwatch.logs.hccl import Hccl
 from accelwatch.logs.nccl import Nccl
@@ -9,6 +13,8 @@ from accelwatch.readings.log_event import LogEvent
 
 # A line of a training log may hold a whole traceback or tensor: the watchdog's own are below 2 KiB.
 TEXT_LIMIT = 16384
+
+_RAY = re.compile(r"^\((\w+) pid=(\d+)(?:, ip=[^)]*)?\)")  # Ray names the worker whose line it passes on
 
 
 class TrainingReader:
@@ -31,7 +37,10 @@ class TrainingReader:
     def feed(self, line: str) -> list[LogEvent]:
         """The events of one line, with or without prefixes."""
         text = line[:TEXT_LIMIT]
-        return [event for family in self._filter.families(text) for event in family.feed(text)]
+        events = [event for family in self._filter.families(text) for event in family.feed(text)]
+        if events and (worker := _RAY.match(text)) is not None:
+            events = [msgspec.structs.replace(event, process=worker[1], pid=int(worker[2])) for event in events]
+        return events
 
     def flush(self) -> list[LogEvent]:
         """What was held back for lines that have not come."""
