@@ -462,7 +462,7 @@ def test_the_record_s_own_device_fills_in() -> None:
 NEEDLES = (
     "NVRM: Xid (PCI:0000:3b:00): 79, ", "pid=", "name=", "nvidia-nvswitch1: SXid (PCI:", "AER: ", "PCIe Bus Error",
     "[Hardware Error]: ", "EDAC MC0: ", "INFO: task a:1 blocked for more than 120 seconds", "mlx5_core 0000:0a:00.0 ",
-    "Link down", "Killed process ", "segfault at ", "[ascend] ", "event id=0x", "\n", "#012", "#", "0" * 400, ":", "(", "]",
+    "Link down", "Killed process ", "segfault at ", "[ascend] ", "event id=0x", "\n", "#012", "#", "9" * 400, "9" * 5000, ":", "(", "]",
 )  # fmt: skip
 
 
@@ -473,3 +473,21 @@ def test_no_text_raises(parts: list[str]) -> None:
     for start in range(0, len(parts), 3):
         reader.feed("".join(parts[start : start + 3]))
     reader.flush()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVRM: Xid (PCI:0000:3b:00): 79, pid={}, name=a, x",
+        "NVRM: Xid (PCI:0000:3b:00): 149, NETIR_LINK_EVT Fatal Link {}",
+        "nvidia-nvswitch1: SXid (PCI:0000:05:00.0): 20034, Fatal, Link {} x",
+        "INFO: task a:{} blocked for more than {} seconds",
+        "watchdog: BUG: soft lockup - CPU#1 stuck for {}s! [a:{}]",
+        "Out of memory: Killed process {} (a)",
+        "[ascend] <a:{}> Wait event timeout (wait_time={}, dev_id={})",
+    ],
+)
+def test_numbers_that_are_none_raise_nothing(line: str) -> None:
+    """Broken memory writes broken lines."""
+    for digits in ("9" * 400, "9" * 5000):
+        read(line.replace("{}", digits))

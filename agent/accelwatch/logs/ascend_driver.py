@@ -8,13 +8,13 @@ from accelwatch.logs.family import Stateless
 from accelwatch.readings.log_event import LogEvent
 
 _NUMBER = re.compile(r"\b(?:device|devid|dev_id|device_id|phy_id)\s*[=:]\s*(\d{1,5})\b", re.IGNORECASE)
-_CALLER = re.compile(r"<([^<>]+?):(\d+)(?::(\d+))?>")
+_CALLER = re.compile(r"<([^<>]+?):(\d{1,12})(?::(\d{1,12}))?>")
 _DRIVER = re.compile(r"\[ascend\]")
 _EVENT_ID = re.compile(r"\bevent[ _]?id\s*[=:]\s*(?:0x([0-9a-fA-F]{8})\b|([0-9A-F]{8})\b)", re.IGNORECASE)
 _ASSERTION = re.compile(r"\bassertion\s*[=:]\s*(?:0x)?(\d)", re.IGNORECASE)
 _EXCEPTION_ID = re.compile(r"exception_id\s*=\s*0x([0-9a-fA-F]{8})\b")
 _BLACK_BOX = re.compile(r"system exception code \[0x([0-9a-fA-F]{8})\]")
-_WAIT = re.compile(r"wait_time\s*=\s*(\d+)")
+_WAIT = re.compile(r"wait_time\s*=\s*(\d{1,12})")
 _SWITCH = re.compile(
     r"got fault:.*?AssembledFaultCode: ?\"?(\[0x[0-9a-fA-F]{8},\d+,[^,\]\"]*,[^,\]\"]*\])"
     r".*?Assertion: ?(?:0x)?([0-9a-fA-F])"

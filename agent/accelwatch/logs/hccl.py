@@ -9,14 +9,14 @@ from accelwatch.readings.log_event import LogEvent
 # The table of a failed connection: its rows come within this many lines of its head.
 TABLE_LINES_LIMIT = 40
 
-_PLOG = re.compile(r"\[(ERROR|WARNING|INFO|EVENT|DEBUG)\]\s?([A-Z_]+)\((-?\d+),\s*([^)]*)\):")
+_PLOG = re.compile(r"\[(ERROR|WARNING|INFO|EVENT|DEBUG)\]\s?([A-Z_]+)\((-?\d{1,12}),\s*([^)]*)\):")
 _CONSOLE = re.compile(r"(?:^|[\s(\]])(E[EIJZ]\d{4})(?:\)\s*:|:)")
-_CONSOLE_PID = re.compile(r"\[PID: ?(\d+)\]")
+_CONSOLE_PID = re.compile(r"\[PID: ?(\d{1,12})\]")
 _SECONDS = re.compile(
     r"\btime-?out(?:\[| was set to |[:=] ?|\s+)(\d{1,5})(?: ?s(?:econds?)?)?\b(?!\s*ms)", re.IGNORECASE
 )
 _ROW = re.compile(
-    r"\|\s*(\S+?)\((\d+)\)\s*\|(?:\s*\d+\s*\|)?\s*(\S+?)\((\d+)\)\s*\|.*?\b(no connect|time ?out|\w+)\s*\|?"
+    r"\|\s*(\S+?)\((\d{1,12})\)\s*\|(?:\s*\d+\s*\|)?\s*(\S+?)\((\d{1,12})\)\s*\|.*?\b(no connect|time ?out|\w+)\s*\|?"
 )
 _DECORATION = re.compile(r"\]\s*(?:_{10,}|\|[-\s|]+$|\|\s+dest_ip|\|\s*comm error|\d\. )")
 _RANK = re.compile(
@@ -25,7 +25,7 @@ _RANK = re.compile(
 _PHYSICAL = re.compile(r"\bsrc devicePhyId\[(\d{1,4})\]")
 _REMOTE = re.compile(
     r"crimer rank ?\[([^\]]+)\]|Location\[IP/ID\]:\[([^\]]+)\]|remoteIP\{[^}]*deviceIp\[([^\]]+)\]|\bip:\[([^\]]+)\]"
-    r"|Failed to connect agent\[([\d,]+)\]|\bdestRank\[([^\]]+)\]|\bremote rank:? ?\[(\d+)\]"
+    r"|Failed to connect agent\[([\d,]+)\]|\bdestRank\[([^\]]+)\]|\bremote rank:? ?\[(\d{1,12})\]"
 )
 
 _CQE = re.compile(r"\bcqe err(?:or)? status|\berror cqe status|\bCQE status\[", re.IGNORECASE)

@@ -8,10 +8,10 @@ from accelwatch.logs.family import Stateless
 from accelwatch.readings.log_event import LogEvent
 
 _PANIC = re.compile(r"Kernel panic - not syncing: .*")
-_SOFT_LOCKUP = re.compile(r"BUG: soft lockup - CPU#\d+ stuck for (\d+)s! \[(.+):(\d+)\]")
-_KILLED = re.compile(r"Killed process (\d+),? (?:\((.*?)\)(?=[\s,]|$)|UID)")
-_SEGFAULT = re.compile(r"(?:(\S[^:\[\]]*)\[(\d+)\]: )?segfault at [0-9a-fA-F]+ ip [0-9a-fA-F]+ sp ")
-_TRAP = re.compile(r"traps: (.+)\[(\d+)\] (?:general protection(?: fault)?|trap \w[\w ]*) ip:[0-9a-fA-F]+ sp:")
+_SOFT_LOCKUP = re.compile(r"BUG: soft lockup - CPU#\d+ stuck for (\d{1,12})s! \[(.+):(\d{1,12})\]")
+_KILLED = re.compile(r"Killed process (\d{1,12}),? (?:\((.*?)\)(?=[\s,]|$)|UID)")
+_SEGFAULT = re.compile(r"(?:(\S[^:\[\]]*)\[(\d{1,12})\]: )?segfault at [0-9a-fA-F]+ ip [0-9a-fA-F]+ sp ")
+_TRAP = re.compile(r"traps: (.+)\[(\d{1,12})\] (?:general protection(?: fault)?|trap \w[\w ]*) ip:[0-9a-fA-F]+ sp:")
 # Floppy and optical drives, which answer with errors when they are empty, are left out.
 _DISK = r"(?!fd\d|sr\d)[\w!/.-]+"
 _IO = re.compile(

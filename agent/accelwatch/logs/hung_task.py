@@ -12,7 +12,9 @@ FRAMES_LIMIT = 60
 GAP_LIMIT = 10
 
 # The task's name holds anything, also colons and brackets: the pid is what stands last.
-_BLOCKED = re.compile(r"INFO: task (.+):(\d+) (?:<[^>]*> )?(?:is )?blocked (in I/O wait )?for more than (\d+) seconds")
+_BLOCKED = re.compile(
+    r"INFO: task (.+):(\d{1,12}) (?:<[^>]*> )?(?:is )?blocked (in I/O wait )?for more than (\d{1,12}) seconds"
+)
 _NVIDIA = re.compile(r"\[(?:nvidia[\w-]*|nv_peer_mem|gdrdrv)\]|\b(?:uvm_\w+|_nv\d+rm)\+0x")
 _ASCEND = re.compile(r"\[(?:drv_\w+|ascend\w*|devdrv\w*|davinci\w*|hisi_hdc\w*|devmm\w*|ts_agent)\]")
 _STORAGE = re.compile(

@@ -9,16 +9,18 @@ from accelwatch.readings.log_event import LogEvent
 # Authors and terminals wrap the watchdog's long lines.
 WRAPPED_LINES_LIMIT = 3
 
-_RANK = re.compile(r"\[rank(\d+)\]|\bRank (\d+)\]|\[Rank (\d+)\]")
+_RANK = re.compile(r"\[rank(\d{1,12})\]|\bRank (\d{1,12})\]|\[Rank (\d{1,12})\]")
 _TIMEOUT = re.compile(r"Watchdog caught collective operation timeout")
-_TIMEOUT_MS = re.compile(r"Timeout\(ms\)=(\d+)")
-_WORKS = re.compile(r"last enqueued (?:NCCL )?work: (-?\d+), ?last completed (?:NCCL )?work: (-?\d+)", re.IGNORECASE)
+_TIMEOUT_MS = re.compile(r"Timeout\(ms\)=(\d{1,12})")
+_WORKS = re.compile(
+    r"last enqueued (?:NCCL )?work: (-?\d{1,12}), ?last completed (?:NCCL )?work: (-?\d{1,12})", re.IGNORECASE
+)
 _EXCEPTION = re.compile(
     r"Exception \(either an error or timeout\) detected by watchdog|failure detected by watchdog at work"
 )
 _PERIODIC = re.compile(r"Work update periodically")
 _HEARTBEAT = re.compile(
-    r"Heartbeat monitor timed out|ProcessGroupNCCL's watchdog got stuck for (\d+) seconds"
+    r"Heartbeat monitor timed out|ProcessGroupNCCL's watchdog got stuck for (\d{1,12}) seconds"
     r"|due to ProcessGroupNCCL watchdog hang"
 )
 _CUDA = re.compile(r"(?:CUDA error|Cuda failure(?: \d+)?|CUDA failure(?: \d+)?):? '?([a-z][\w' ,().-]*)")
@@ -27,7 +29,7 @@ _ERROR = re.compile(
     r"NCCL error in: |NCCL error (?:of type|executing)"
     r"|\bnccl(?:SystemError|InternalError|RemoteError|UnhandledCudaError)\b"
 )
-_WARN = re.compile(r"(?:^|\s)(?:\S+?:(\d+):\d+ )?\[\d+\] (?:\S+ )?NCCL WARN (.*)|NCCL WARN (.*)")
+_WARN = re.compile(r"(?:^|\s)(?:\S+?:(\d{1,12}):\d+ )?\[\d+\] (?:\S+ )?NCCL WARN (.*)|NCCL WARN (.*)")
 # Of NCCL's many warnings those that say that a transfer or a peer failed.
 _WARN_FAILED = re.compile(
     r"Got completion (?:from peer .*)?with (?:status|error)|Got async event|[Cc]all to \w+ (?:from|to) .*failed"

@@ -10,10 +10,11 @@ from accelwatch.readings.severity import Severity
 
 # Only the summary line says whether it is fatal; the `Severity` and `Data` lines of the same event do not count again.
 _SXID = re.compile(
-    rf"SXid \((?:PCI:)?{PCI}\):\s*(\d{{4,6}}),\s*(Fatal|Non-fatal)(?:,\s*(?:Link (\d+))?.*)?", re.IGNORECASE
+    rf"SXid \((?:PCI:)?{PCI}\):\s*(\d{{4,6}}),\s*(Fatal|Non-fatal)(?:,\s*(?:Link (\d{{1,12}}))?.*)?", re.IGNORECASE
 )
 _MANAGER = re.compile(
-    rf"detected NVSwitch (fatal|non-fatal) error (\d{{4,6}}) on .*?pci bus id {PCI}(?:.*? port (\d+))?", re.IGNORECASE
+    rf"detected NVSwitch (fatal|non-fatal) error (\d{{4,6}}) on .*?pci bus id {PCI}(?:.*? port (\d{{1,12}}))?",
+    re.IGNORECASE,
 )
 _SERVICE = re.compile(r"nvidia-fabricmanager\.service: (?:Failed with result|Main process exited).*")
 _FAILED = re.compile(

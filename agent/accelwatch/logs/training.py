@@ -14,7 +14,7 @@ from accelwatch.readings.log_event import LogEvent
 # A line of a training log may hold a whole traceback or tensor: the watchdog's own are below 2 KiB.
 TEXT_LIMIT = 16384
 
-_RAY = re.compile(r"^\((\w+) pid=(\d+)(?:, ip=[^)]*)?\)")  # Ray names the worker whose line it passes on
+_RAY = re.compile(r"^\((\w+) pid=(\d{1,12})(?:, ip=[^)]*)?\)")  # Ray names the worker whose line it passes on
 
 
 class TrainingReader:

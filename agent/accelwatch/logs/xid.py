@@ -12,12 +12,12 @@ from accelwatch.readings.severity import Severity
 # The driver's own form: address in parentheses ("PCI:" is missing in the oldest, MIG adds its instances), then the
 # number. Prose about an Xid, and `XID 641` of a network driver, lack it.
 _XID = re.compile(rf"NVRM: Xid \((?:PCI:)?{PCI}(?:\s[^)]*)?\):\s*(\d{{1,4}})(?:,\s*(.*)|\s*)$", re.DOTALL)
-_PID = re.compile(r"pid='?(?:(\d+)|<?unknown>?)?'?\s*(?:,\s*|$)")
+_PID = re.compile(r"pid='?(?:(\d{1,12})|<?unknown>?)?'?\s*(?:,\s*|$)")
 # A process name holds anything, also colons, brackets, dots and blanks; the driver ends it with a comma.
 _NAME = re.compile(r"name=(.*?)\s*(?:,\s+|,?$)", re.DOTALL)
-_CAUSED_BY = re.compile(r"caused by previous Xid (\d+)")
+_CAUSED_BY = re.compile(r"caused by previous Xid (\d{1,12})")
 _ACTION = re.compile(r"recovery action changed from .*? to 0x([0-9a-fA-F]+)")
-_NVLINK = re.compile(r"\b(?:detected on link|Link)\s+(\d+)")
+_NVLINK = re.compile(r"\b(?:detected on link|Link)\s+(\d{1,12})")
 _FATAL = re.compile(r"\b(Fatal|Non-?fatal)\b", re.IGNORECASE)
 
 RECOVERY_ACTION_XID = 154
