@@ -30,7 +30,7 @@ from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.readings.log_event import Entry
 from accelwatch.readings.process import ProcessExit
-from accelwatch.readings.snapshot import Snapshot
+from accelwatch.readings.snapshot import Snapshot, read_anew
 from accelwatch.reliability.exposure import BUSY_UTILIZATION, ExposureMeter, Seen
 from accelwatch.runs import feed
 from accelwatch.runs.book import BookState, News, RunBook
@@ -105,7 +105,13 @@ class Core:
         if source == "processes":
             devices = feed.held_devices(self.node.inventory(), self.node.measured())
             self._take(self.runs.looked(snapshot.processes, devices, now, self._clock.time()), now)
-        reading = Answered(source=source, snapshot=snapshot, missing=tuple(missing), interval=interval)
+        reading = Answered(
+            source=source,
+            snapshot=snapshot,
+            missing=tuple(missing),
+            interval=interval,
+            fresh=read_anew(before, snapshot),
+        )
         self._step(reading, now)
         if snapshot.events:
             wall = self._clock.time()

@@ -17,7 +17,7 @@ from accelwatch.readings.identity import DeviceKey, Identity, Vendor
 from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.readings.memory import ErrorKind
 from accelwatch.readings.process import HostProcess
-from accelwatch.readings.snapshot import Device, Snapshot
+from accelwatch.readings.snapshot import Device, Snapshot, read_anew
 from accelwatch.sources.base import AscendDevice
 
 # The source that lists a vendor's devices: only its word makes a device missing.
@@ -74,6 +74,7 @@ class Node:
         self._seen_up_dirty: list[tuple[str, str]] = []
         self._was_up: dict[tuple[str, str], bool] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._packets: dict[str, dict[DeviceKey, int]] = {}  # by source
         self._known: Mapping[DeviceKey, Known] = {}
         self._known_version = -1
         self._ports: frozenset[tuple[DeviceKey | None, str]] = frozenset()
@@ -86,8 +87,12 @@ class Node:
         """
         with self._lock:
             now = self._clock.time()
+            before = self._snapshots.get(source)
+            old = {device.key: device for device in before.devices} if before is not None else {}
             for device in snapshot.devices:
-                self._inventory.learn(device.identity, device.state is DeviceState.UP, now)
+                last = old.get(device.key)
+                if last is None or not _same_word(last, device) or self._inventory.get(device.key) is None:
+                    self._inventory.learn(device.identity, device.state is DeviceState.UP, now)
             vendor = LISTED_BY.get(source)
             absent: list[DeviceKey] = []
             if vendor is not None and snapshot.complete:
@@ -96,13 +101,15 @@ class Node:
                 for key in absent:
                     self._inventory.missing(key)
             self._snapshots[source] = snapshot
-            self._count(snapshot)
+            self._count(snapshot, old)
+            self._packets[source] = self._sum_packets(source, before, snapshot)
         return absent
 
     def silence(self, source: str) -> None:
         """A source has stopped answering: what it measured is not known any more."""
         with self._lock:
             self._snapshots.pop(source, None)
+            self._packets.pop(source, None)
 
     def snapshot(self, source: str) -> Snapshot | None:
         """The source's last answer, `None` while it is silent."""
@@ -118,11 +125,9 @@ class Node:
         """Packets over the links of each device, where its links count them."""
         sums: dict[DeviceKey, int] = {}
         with self._lock:
-            for snapshot in self._snapshots.values():
-                own = ((device.key, link) for device in snapshot.devices for link in device.links or ())
-                for key, link in (*own, *((link.key, link) for link in snapshot.links)):
-                    if key is not None and link.packets is not None:
-                        sums[key] = sums.get(key, 0) + link.packets
+            for packets in self._packets.values():
+                for key, number in packets.items():
+                    sums[key] = sums.get(key, 0) + number
         return sums
 
     def known(self) -> Mapping[DeviceKey, Known]:
@@ -265,14 +270,32 @@ class Node:
         errors = self._counters.of(owner, "link_errors").get(label)
         return LinkView(name, kind, reading, (owner, name) in self._seen_up, drops, errors)
 
-    def _count(self, snapshot: Snapshot) -> None:
+    def _sum_packets(self, source: str, before: Snapshot | None, after: Snapshot) -> dict[DeviceKey, int]:
+        """What every link of a snapshot has carried, by device; those of the host are left out."""
+        fresh = read_anew(before, after)
+        if fresh is not None and "links" not in fresh:
+            return self._packets.get(source, {})
+        sums: dict[DeviceKey, int] = {}
+        own = (link for device in after.devices for link in device.links or ())
+        for link in (*own, *after.links):
+            if link.key is not None and link.packets is not None:
+                sums[link.key] = sums.get(link.key, 0) + link.packets
+        return sums
+
+    def _count(self, snapshot: Snapshot, old: Mapping[DeviceKey, Device]) -> None:
+        """What was counted of the answer before, the very same object, has nothing new."""
         for device in snapshot.devices:
+            last = old.get(device.key)
+            if last is not None and last.identity is not device.identity:
+                last = None
             row = self._inventory.get(device.key)
             identity = row.identity if row is not None else device.identity
             owner = self._inventory.owner(identity)
-            self._count_memory(owner, device)
-            for link in device.links or ():
-                self._count_link(owner, link)
+            if last is None or last.ecc is not device.ecc or last.repairs is not device.repairs:
+                self._count_memory(owner, device)
+            if last is None or last.links is not device.links:
+                for link in device.links or ():
+                    self._count_link(owner, link)
             if device.pcie is not None and device.pcie.replays is not None:
                 self._counters.follow(owner, "link_errors", "pcie:pcie0", device.pcie.replays)
         for link in snapshot.links:
@@ -321,6 +344,11 @@ class Node:
             up = link.state is LinkState.UP
             self._counters.add(owner, "link_drops", label, 1 if self._was_up.get(seen) and not up else 0)
             self._was_up[seen] = up
+
+
+def _same_word(before: Device, after: Device) -> bool:
+    """Whether the source says of the device what it said before, in the very same object."""
+    return before.identity is after.identity and before.state is after.state
 
 
 def _known(row: DeviceRow) -> Known:

@@ -47,3 +47,26 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[LogEvent, ...] = ()  # what has happened since the poll before (NVML events, lines of HCCL logs)
     cursor: str | None = None  # where the source stands in what it follows, for the journal; its own words
     problems: tuple[str, ...] = ()  # parts that failed while the rest answered: counted and logged as errors
+
+
+_FAMILIES = ("sensors", "health", "ecc", "repairs", "pcie", "fabric", "links", "processes")
+
+
+def read_anew(before: Snapshot | None, after: Snapshot) -> frozenset[str] | None:
+    """The families of a source's devices that are not the very objects of its answer before; `None`: all may be.
+
+    Between two full readings a source hands on what it has not read again.
+    """
+    if before is None or len(before.devices) != len(after.devices):
+        return None
+    fresh = set() if after.links is before.links else {"links"}
+    left: tuple[str, ...] = _FAMILIES
+    for old, new in zip(before.devices, after.devices, strict=True):
+        if old.identity is not new.identity or old.state is not new.state:
+            return None
+        for family in left:
+            if getattr(old, family) is not getattr(new, family):
+                fresh.add(family)
+        if len(fresh) > len(_FAMILIES) - len(left):
+            left = tuple(family for family in _FAMILIES if family not in fresh)
+    return frozenset(fresh)
