@@ -1,98 +1,90 @@
-"""From a simulated host's files to runs: the source of processes, their exits, and the tracker together."""
+"""The simulator's workloads, seen as the agent sees them: each family's hang is found, its pauses are not."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from accelwatch.config import Duration
-from accelwatch.readings.process import ProcessExit
-from accelwatch.runs.holding import HeldDevice
-from accelwatch.runs.model import Outcome, RunRecord
-from accelwatch.runs.tracker import RunTracker
-from accelwatch.simulator.host_files import HostFiles
-from accelwatch.simulator.scenario import FaultSpec, NodeSpec, RunSpec, Scenario
+from accelwatch.runs import idle, stall
+from accelwatch.runs.sample import Sample, Work
+from accelwatch.runs.stall import Level, Verdict
+from accelwatch.simulator.scenario import NodeSpec, Phase, Scenario
+from accelwatch.simulator.state import Process
 from accelwatch.simulator.world import World
-from accelwatch.sources.commands import ToolRunner
-from accelwatch.sources.privileged import LocalReads
-from accelwatch.sources.processes import Processes
-from support import FakeClock
+
+FAMILIES = pytest.mark.parametrize("family", ["ampere", "hopper", "blackwell", "310P", "910", "910B", "A3", "950"])
+STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop"}
 
 
-class Simulation:
-    """Node 2 of a run over two nodes; the clock moves with `to`."""
-
-    def __init__(self, directory: Path, vendor: str, launcher: str) -> None:
-        family = "hopper" if vendor == "nvidia" else "910B"
-        specs = tuple(NodeSpec(name=f"n{n}", vendor=vendor, family=family, devices=2) for n in (1, 2))  # type: ignore[arg-type]
-        self.clock = FakeClock()
-        self.began = self.clock.now
-        run = RunSpec(id="r1", nodes=("n1", "n2"), launcher=launcher)  # type: ignore[arg-type]
-        self.world = World(Scenario(nodes=specs, runs=(run,)), self.clock.time())
-        self.vendor = vendor
-        self.files = HostFiles(directory, specs[1], 1)
-        self.faults: list[FaultSpec] = []
-        self.told: list[ProcessExit] = []
-        self.files.write(self.world.node("n2", 0.0))
-        self.source = Processes(
-            proc=directory / "proc", reads=LocalReads(ToolRunner()), clock=self.clock, exits=self.told.extend
-        )
-        self.source.start()
-        self.tracker = RunTracker("n2")
-        self.ended: list[RunRecord] = []
-
-    def to(self, second: float, exits: int = 0) -> None:
-        self.clock.now = self.began + second
-        node = self.world.node("n2", second, self.faults)
-        self.files.write(node)
-        deadline = time.monotonic() + 5.0
-        while len(self.told) < exits:
-            assert time.monotonic() < deadline, f"{len(self.told)} of {exits} exits"
-            time.sleep(0.01)
-        devices = [
-            HeldDevice(
-                vendor=self.vendor, device=str(device.index), model=device.model,
-                node=f"{'nvidia' if self.vendor == 'nvidia' else 'davinci'}{device.index}",
-                pids=tuple(process.pid for process in device.processes),
+def replay(family: str, phases: list[tuple[float, str]], until: float) -> list[tuple[float, Verdict]]:
+    """Four devices, read every 5 s on NVIDIA and every 10 s on Ascend."""
+    vendor = "nvidia" if family in ("ampere", "hopper", "blackwell") else "ascend"
+    node = NodeSpec(name="n", vendor=vendor, family=family, devices=4)  # type: ignore[arg-type]
+    workload = tuple(Phase(at=at, phase=phase) for at, phase in phases)  # type: ignore[arg-type]
+    world = World(Scenario(nodes=(node,), workload=workload), 1_790_000_000.0)
+    state, floors, results = None, {}, []
+    at, interval = 0.0, 5.0 if vendor == "nvidia" else 10.0
+    while at < until:
+        at += interval
+        seen = world.node("n", at)
+        devices = list(seen.nvidia) or list(seen.ascend)
+        samples = [
+            Sample(
+                vendor=vendor,
+                device=str(device.index),
+                at=at,
+                model=device.model,
+                power_watts=device.power_watts,
+                power_limit_watts=getattr(device, "power_limit_watts", None),
+                utilization_ratio=device.utilization_percent / 100,
+                traffic_packets=device.links[0].packets if device.links else None,
+                memory_used_bytes=device.memory_used_mib << 20,
             )
-            for device in (*node.nvidia, *node.ascend)
-        ]  # fmt: skip
-        told, self.told[:] = list(self.told), []
-        now, wall = self.clock.monotonic(), self.clock.time()
-        changes = self.tracker.step(self.source.poll(everything=True).processes, devices, told, now, wall)
-        self.ended += changes.ended
-
-    def death(self, at: float, **parameters: int) -> None:
-        self.faults.append(
-            FaultSpec(
-                fault="process_death", node="n2", at=Duration(at), clear_after=Duration(5), parameters=dict(parameters)
-            )
+            for device in devices
+        ]
+        floors = idle.observe(floors, samples)
+        processes: list[Process] = [process for device in devices for process in device.processes]
+        if not processes:
+            state = None
+            continue
+        work = Work(
+            at=at,
+            pids=tuple(process.pid for process in processes),
+            devices=tuple(sample.key for sample in samples),
+            world_size=len(devices),
+            cpu_seconds=sum(process.cpu_seconds for process in processes),
+            read_bytes=sum(process.read_bytes for process in processes),
+            written_bytes=sum(process.written_bytes for process in processes),
+            states=tuple(STATES[process.state] for process in processes),
         )
+        state, verdict = stall.step(state, samples, work, at, floors=floors)
+        results.append((at, verdict))
+    return results
 
 
-@pytest.fixture(params=[("nvidia", "slurm"), ("ascend", "mindx"), ("nvidia", "torchrun"), ("ascend", "mpi")])
-def simulation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Simulation]:
-    made = Simulation(tmp_path, *request.param)
-    yield made
-    made.source.close()
+def reached(results: list[tuple[float, Verdict]], level: Level) -> float | None:
+    return next((at for at, v in results if v.level is not None and v.level >= level), None)
 
 
-def test_a_simulated_run_starts_fails_and_starts_anew(simulation: Simulation) -> None:
-    """Both vendors, four launchers: id, ranks and outcome come from the files alone; attempts differ."""
-    simulation.to(10)
-    (record,) = simulation.tracker.open
-    assert (record.run_id, record.world_size, record.rank0) == ("r1", 4, False)
-    assert [(d.device, d.rank) for d in record.devices] == [("0", 2), ("1", 3)]
-    simulation.death(20, signal=11)
-    simulation.to(21, exits=2)
-    (ended,) = simulation.ended
-    assert (ended.outcome, ended.detail) == (Outcome.FAILED, "rank 2 (pid 20000): SIGSEGV")
-    assert ended.ended_at == pytest.approx(simulation.began + 20, abs=0.01)
-    simulation.to(30)
-    (again,) = simulation.tracker.open
-    assert again.run_id == "r1"
-    assert again.attempt not in (record.attempt, "")
-    assert again.started - record.started == pytest.approx(25, abs=1.1)
+@FAMILIES
+def test_a_hang_is_found_in_time(family: str) -> None:
+    results = replay(family, [(0, "idle"), (60, "train"), (600, "hang")], 1000)
+    warned, flagged = reached(results, Level.WARN), reached(results, Level.HANG)
+    assert warned is not None
+    assert flagged is not None
+    assert 770 <= warned <= 800
+    assert 890 <= flagged <= 930
+
+
+@FAMILIES
+def test_saves_validation_and_data_stalls_are_none(family: str) -> None:
+    phases = [(0.0, "idle"), (60.0, "train")]
+    for number, pause in enumerate(("save", "validate", "stall")):
+        phases += [(500.0 + 1100 * number, pause), (1200.0 + 1100 * number, "train")]
+    results = replay(family, phases, 4000)
+    assert reached(results, Level.WARN) is None
+    assert results[-1][1].armed
+
+
+def test_a_run_seen_first_in_the_middle_of_its_work_is_judged_too() -> None:
+    results = replay("hopper", [(0, "train"), (300, "hang")], 700)
+    assert reached(results, Level.HANG) is not None

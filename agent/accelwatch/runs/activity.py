@@ -24,8 +24,9 @@ UTILIZATION_SMOOTHING_SECONDS = 8.0
 LOW_UTILIZATION_CUT, HIGH_UTILIZATION_CUT = 0.2, 0.7
 # Work is not credible below this share of the power between idle and limit: a collective spins at 9 to 17 % of it
 # (H100 12 %, H100 PCIe 9 %, H20 17 %: reference/nvidia.md section 7), so a run that hangs in its first collective
-# would set its own level. Where no limit is told, below a fifth above idle.
-LEAST_SPAN_OF_LIMIT, LEAST_SPAN_OF_IDLE, LEAST_SPAN_WATTS = 0.2, 0.2, 15.0
+# would set its own level. Where no limit is told, below a fifth
+# above idle, and never within the noise of a small chip's sensor.
+LEAST_SPAN_OF_LIMIT, LEAST_SPAN_OF_IDLE, LEAST_SPAN_WATTS = 0.2, 0.2, 3.0
 # Traffic is low below 2 % of its usual rate or 100 packets a minute; looked at by the minute, as the Ascend device
 # plug-in does (reference/reliability.md 4.1), since the counters are read less often than power.
 LOW_TRAFFIC_SHARE, LOW_TRAFFIC_PER_SECOND, TRAFFIC_WINDOW_SECONDS = 0.02, 100 / 60, 60.0
