@@ -92,8 +92,8 @@ def document(entry: Entry, taxonomy: Taxonomy) -> dict[str, Any]:
 def action(entry: Entry, taxonomy: Taxonomy) -> str:
     """What the driver itself asks for, else the taxonomy's."""
     event = entry.event
-    asked = taxonomy.recovery_action(event.action) if event.action is not None else None
-    return asked or taxonomy.action(
+    asked = None if event.action is None else taxonomy.code(f"recovery_action_{event.action}", None)
+    return (asked.action if asked is not None else None) or taxonomy.action(
         entry.meaning.class_.name, event.vendor, event.code, event.kind, severity=entry.severity
     )
 
