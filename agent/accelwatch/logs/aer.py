@@ -8,7 +8,7 @@ from accelwatch.logs.family import PCI, Stateless, address
 from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.severity import Severity
 
-_DEVICE = rf"(\S+) {PCI}: "
+_DEVICE = rf"(\S{{1,32}}) {PCI}: "
 _SEVERITY = r"(Corrected|Correctable|Uncorrected|Uncorrectable)(?: \((Fatal|Non-Fatal)\))?"
 _RECEIVED = re.compile(
     rf"{_DEVICE}AER: (?:Multiple )?{_SEVERITY} error (?:message )?received(?: from)?:? "

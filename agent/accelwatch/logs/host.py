@@ -10,14 +10,16 @@ from accelwatch.readings.log_event import LogEvent
 _PANIC = re.compile(r"Kernel panic - not syncing: .*")
 _SOFT_LOCKUP = re.compile(r"BUG: soft lockup - CPU#\d+ stuck for (\d{1,12})s! \[(.+):(\d{1,12})\]")
 _KILLED = re.compile(r"Killed process (\d{1,12}),? (?:\((.*?)\)(?=[\s,]|$)|UID)")
-_SEGFAULT = re.compile(r"(?:(\S[^:\[\]]*)\[(\d{1,12})\]: )?segfault at [0-9a-fA-F]+ ip [0-9a-fA-F]+ sp ")
-_TRAP = re.compile(r"traps: (.+)\[(\d{1,12})\] (?:general protection(?: fault)?|trap \w[\w ]*) ip:[0-9a-fA-F]+ sp:")
+_SEGFAULT = re.compile(r"(?:(\S[^:\[\]]{0,63})\[(\d{1,12})\]: )?segfault at [0-9a-fA-F]+ ip [0-9a-fA-F]+ sp ")
+_TRAP = re.compile(
+    r"traps: (.{1,64})\[(\d{1,12})\] (?:general protection(?: fault)?|trap \w[\w ]*) ip:[0-9a-fA-F]+ sp:"
+)
 # Floppy and optical drives, which answer with errors when they are empty, are left out.
-_DISK = r"(?!fd\d|sr\d)[\w!/.-]+"
+_DISK = r"(?!fd\d|sr\d)[\w!/.-]{1,64}"
 _IO = re.compile(
     rf"I/O error,? (?:on )?dev(?:ice)? {_DISK}, (?:sector|logical block) \d+"
     rf"|critical (?:medium|target|space allocation) error, dev {_DISK}, sector"
-    r"|nvme \w+: (?:I/O (?:\d+|tag) .*timeout|controller is down|Device not ready|Removing after probe failure)"
+    r"|nvme \w{1,32}: (?:I/O (?:\d{1,6}|tag) .*timeout|controller is down|Device not ready|Removing after probe failure)"
     r"|EXT4-fs error \(device \S+\)"
     r"|XFS \(\S+\): (?:.*I/O error|Metadata corruption|Filesystem has been shut down|Corruption of in-memory data)"
     r"|nfs: server \S+ not responding"

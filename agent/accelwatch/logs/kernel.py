@@ -20,8 +20,8 @@ from accelwatch.logs.sxid import Switches
 from accelwatch.logs.xid import Xids
 from accelwatch.readings.log_event import LogEvent
 
-# A record of the kernel is at most 8 KiB; what is longer in a saved log is cut.
-TEXT_LIMIT = 8192
+# The kernel's own records have 1 KiB of text; what is longer in a saved log is cut, so that no line takes long.
+TEXT_LIMIT = 4096
 
 _DEVICE = re.compile(rf"\+pci:{PCI}")
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,9 +44,15 @@ def opened(name: str) -> Iterator[Readable]:
             stream = stack.enter_context(lzma.LZMAFile(stream))
         elif head.startswith(_ZSTD):
             stream = stack.enter_context(_zstd(stream))
-        elif head[:2] in _UTF16:
-            stream = _Recoded(stream, _UTF16[head[:2]])
-        yield stream
+        available = _Available(stream)
+        yield _Recoded(available, _UTF16[head[:2]]) if head[:2] in _UTF16 else available
+
+
+class _Available:
+    """What is there by now: a pipe is not waited for, and a file that is cut gives all that it has."""
+
+    def __init__(self, stream: Any) -> None:
+        self.read: Callable[[int], bytes] = stream.read1
 
 
 class _Recoded:

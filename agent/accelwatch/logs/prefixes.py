@@ -85,7 +85,7 @@ def read(line: str, now: float) -> Line:
     """Takes the prefixes off `line`; `now` (seconds since the epoch) gives dates without a year theirs."""
     if "\x1b" in line:
         line = _ANSI.sub("", line)
-    line = line.rstrip("\r\n\0 \t")
+    line = line.strip("\r\n\0 \t")
     if line.startswith("{") and (inner := _json(line, now)) is not None:
         return inner
     return _Reader(line, now).result()

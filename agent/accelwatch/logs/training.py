@@ -12,7 +12,7 @@ from accelwatch.logs.nccl import Nccl
 from accelwatch.readings.log_event import LogEvent
 
 # A line of a training log may hold a whole traceback or tensor: the watchdog's own are below 2 KiB.
-TEXT_LIMIT = 16384
+TEXT_LIMIT = 8192
 
 _RAY = re.compile(r"^\((\w+) pid=(\d{1,12})(?:, ip=[^)]*)?\)")  # Ray names the worker whose line it passes on
 
