@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from accelwatch.detectors.memory import HIGH_PER_SECOND, RATE_SECONDS, Memory
+from accelwatch.faults.sign import Gone, Sign
 from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.memory import EccCount, ErrorKind, Repairs
 from accelwatch.readings.severity import Severity
@@ -125,6 +126,22 @@ def test_a_flood_of_corrected_errors_degrades_and_ends(fed: Make) -> None:
     calm = answered("nvml", chip(count("hbm", C, level)))
     assert [gone.condition for gone in errors.gone(calm, 2 * RATE_SECONDS)] == ["ecc hbm corrected rate"]
     errors.quiet(calm)
+
+
+def test_a_repeated_count_does_not_end_a_flood(fed: Make) -> None:
+    """NVML's counters are read with every tenth poll and handed on in between."""
+    errors = fed(Memory())
+    errors.quiet(answered("nvml", chip(count("hbm", C, 0))))
+    level, lasting, gone = 0, 0, 0
+    for second in range(1, 200):
+        fresh = second % 10 == 0
+        level += int(HIGH_PER_SECOND * 12) if fresh else 0
+        reading = answered("nvml", chip(count("hbm", C, level)))
+        found = errors.feed(msgspec.structs.replace(reading, fresh=frozenset({"ecc"} if fresh else {"sensors"})), 1)
+        lasting += sum(isinstance(finding, Sign) and finding.lasting for finding in found)
+        gone += sum(isinstance(finding, Gone) for finding in found)
+    assert lasting >= 4
+    assert gone == 0
 
 
 def test_just_below_the_flood_nothing_lasts(fed: Make) -> None:

@@ -53,7 +53,8 @@ class Memory:
 
     def step(self, state: State, reading: Reading, now: float, context: Context) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
-        if not isinstance(reading, Answered) or (reading.repeats("ecc", "repairs") and not state.holds):
+        # A count that is only repeated would make a rate look lower than it is.
+        if not isinstance(reading, Answered) or reading.repeats("ecc", "repairs"):
             return state, ()
         counts, windows = Draft(state.counts), Draft(state.windows)
         conditions = Conditions(state.holds, now)
