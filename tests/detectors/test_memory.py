@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from accelwatch.detectors.memory import HIGH_PER_SECOND, RATE_SECONDS, Memory
