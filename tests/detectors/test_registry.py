@@ -21,7 +21,7 @@ from accelwatch.readings.snapshot import Device
 from accelwatch.taxonomy.loader import CLASSES
 from detectors.replaying import answered, inventory, known
 
-# The bound is 5 ms for 16 devices (issue of record); a busy machine of two cores gets some grace.
+# Of all detectors together, for 16 devices; the best of 30 steps, since the machine may be busy.
 STEP_SECONDS = 0.005
 
 
