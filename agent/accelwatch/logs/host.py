@@ -19,7 +19,7 @@ _DISK = r"(?!fd\d|sr\d)[\w!/.-]{1,64}"
 _IO = re.compile(
     rf"I/O error,? (?:on )?dev(?:ice)? {_DISK}, (?:sector|logical block) \d+"
     rf"|critical (?:medium|target|space allocation) error, dev {_DISK}, sector"
-    r"|nvme \w{1,32}: (?:I/O (?:\d{1,6}|tag) .*timeout|controller is down|Device not ready|Removing after probe failure)"
+    r"|nvme \w{1,32}: (?:I/O (?:\d{1,6}|tag) .*timeout|controller is down|Device not ready|Removing after)"
     r"|EXT4-fs error \(device \S+\)"
     r"|XFS \(\S+\): (?:.*I/O error|Metadata corruption|Filesystem has been shut down|Corruption of in-memory data)"
     r"|nfs: server \S+ not responding"

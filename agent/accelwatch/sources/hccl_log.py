@@ -7,13 +7,11 @@ neither a reused inode nor a copy is taken for what it is not.
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import itertools
 import os
 import re
 import stat
-import zlib
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -24,6 +22,7 @@ from accelwatch.logs.training import TrainingReader
 from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.sources.base import Presence
+from accelwatch.sources.log_position import HEAD_BYTES, Position, copied, learn, positions_of, same_head, tail_of
 
 # Of so many paths the newest files are taken in; more are no node's running jobs.
 PATHS_LIMIT, FILES_LIMIT = 20_000, 4_096
@@ -35,27 +34,16 @@ POLL_EVENTS = 2_000
 LINE_LIMIT_BYTES = 1 << 16
 # A writer goes on for a while in a file whose name it has lost.
 GONE_POLLS = 30
-HEAD_BYTES = 256
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst", ".zip")
 
 # plog-<pid>_<time>.log, device-<pid>_<time>.log (reference/ascend.md section 6)
 _PLOG_NAME = re.compile(r"(?:plog|device)-(\d{1,10})_\d+\.log")
 
 
-class _Position(msgspec.Struct, array_like=True):
-    """Where reading goes on in a file, as the cursor keeps it. `head`: CRC-32 of its first `head_bytes`."""
-
-    device: int
-    inode: int
-    offset: int
-    head_bytes: int
-    head: int
-
-
 class _Followed:
     """One file."""
 
-    def __init__(self, path: str, position: _Position) -> None:
+    def __init__(self, path: str, position: Position) -> None:
         self.path = path
         self.position = position
         self.size = 0  # when it was listed last
@@ -81,7 +69,7 @@ class HcclLog:
         self._paths = tuple(paths)
         self._clock = clock
         self._files: dict[tuple[int, int], _Followed] = {}
-        self._known = _positions(cursor)
+        self._known = positions_of(cursor)
         self._first = self._known is None
         self._given: bytes | None = None
         self._needles = re.compile(TrainingReader().needles.pattern.encode())
@@ -134,8 +122,7 @@ class HcclLog:
                 followed.gone += 1
                 if followed.descriptor is None:
                     del self._files[key]
-        read = (*known_positions.values(), *(followed.position for followed in self._files.values()))
-        copies = {(position.head_bytes, position.head): position.offset for position in read}
+        read = [*known_positions.values(), *(followed.position for followed in self._files.values())]
         for key, (path, size) in present.items():
             known = self._files.get(key)
             if known is not None:
@@ -143,10 +130,9 @@ class HcclLog:
                 continue
             position = known_positions.get(key)
             if position is None:
-                position = _Position(*key, offset=size if self._first else 0, head_bytes=0, head=0)
-                head = _head(path, HEAD_BYTES)
-                if len(head) == HEAD_BYTES:  # a copy, made before its original was emptied, was read there
-                    position.offset = max(position.offset, min(size, copies.get((len(head), zlib.crc32(head)), 0)))
+                position = Position(*key, offset=size if self._first else 0, head_bytes=0, head=0)
+                if not self._first and size >= HEAD_BYTES:
+                    position.offset = copied(path, size, read)
             self._files[key] = followed = _Followed(path, position)
             followed.size = size
         self._known = {}
@@ -194,15 +180,17 @@ class HcclLog:
         if (status.st_dev, status.st_ino) != (position.device, position.inode):
             followed.close()  # renamed since the listing: the next poll knows both
             return 0
-        begun_anew = status.st_size < position.offset or not _same_head(followed.descriptor, position)
+        begun_anew = status.st_size < position.offset or not same_head(followed.descriptor, position)
         if begun_anew:
             position.offset = position.head_bytes = position.head = 0
             followed.reader, followed.skipping = None, False
-        _learn_head(followed.descriptor, position)
+        if position.head_bytes < HEAD_BYTES:
+            learn(followed.descriptor, position)
         if status.st_size == position.offset:
             return 0
         data = os.pread(followed.descriptor, limit, position.offset)
         position.offset += self._lines(followed, data, events)
+        position.tail = tail_of(followed.descriptor, position.offset)
         return len(data)
 
     def _lines(self, followed: _Followed, data: bytes, events: list[LogEvent]) -> int:
@@ -260,35 +248,3 @@ class HcclLog:
             return None
         self._given = encoded
         return encoded.decode()
-
-
-def _positions(cursor: str | None) -> dict[tuple[int, int], _Position] | None:
-    if cursor is None:
-        return None
-    with contextlib.suppress(msgspec.DecodeError):
-        positions = msgspec.json.decode(cursor, type=list[_Position])
-        return {(position.device, position.inode): position for position in positions}
-    return None  # of another version, or damaged: as at a first start
-
-
-def _head(path: str, size: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""  # reading it will say why
-    try:
-        return os.pread(descriptor, size, 0)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
-def _same_head(descriptor: int, position: _Position) -> bool:
-    return zlib.crc32(os.pread(descriptor, position.head_bytes, 0)) == position.head
-
-
-def _learn_head(descriptor: int, position: _Position) -> None:
-    if position.head_bytes < HEAD_BYTES:
-        head = os.pread(descriptor, HEAD_BYTES, 0)
-        position.head_bytes, position.head = len(head), zlib.crc32(head)
