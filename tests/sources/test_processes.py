@@ -32,6 +32,7 @@ class Host:
         host = self
 
         self.closed: set[int] = set()
+        self.failing: dict[int, OSError] = {}
 
         class Reads(LocalReads):
             def environment(self, proc: Path, pid: int) -> dict[str, str]:
@@ -41,6 +42,8 @@ class Host:
 
             def open_files(self, proc: Path, pid: int) -> list[str]:
                 host.looked.append(pid)
+                if pid in host.failing:
+                    raise host.failing[pid]
                 if pid in host.refused:
                     raise PermissionError(13, "Permission denied")
                 return super().open_files(proc, pid)
@@ -161,7 +164,41 @@ def test_a_holder_that_cannot_be_described_is_a_problem_not_a_silence(host: Host
     host.process(8, "/dev/nvidia1")
     snapshot = host.source.poll()
     assert [process.pid for process in snapshot.processes] == [8]
-    assert f"{host.proc}/7: holds nvidia0 but cannot be read" in snapshot.problems[0]
+    assert f"{host.proc}/7: cannot be read: stat line is cut" in snapshot.problems[0]
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), PermissionError(13, "Permission denied")])
+def test_a_holder_that_cannot_be_looked_into_now_has_not_ended(host: Host, error: OSError) -> None:
+    """Its run goes on; what moves is not known."""
+    host.process(7, "/dev/nvidia0")
+    host.process(8, "/dev/nvidia1")
+    host.source.poll()
+    host.failing = {7: error}
+    snapshot = host.source.poll()
+    first, second = snapshot.processes
+    assert (first.pid, first.devices, first.state, first.cpu_seconds) == (7, ("nvidia0",), "unknown", None)
+    assert second.cpu_seconds is not None
+    assert len(snapshot.problems) == 1
+    assert host.source.poll().processes[0].pid == 7
+    host.failing = {}
+    assert host.source.poll().processes[0].state == "running"
+
+
+def test_a_holder_whose_stat_line_breaks_has_not_ended(host: Host) -> None:
+    home = host.process(7, "/dev/nvidia0")
+    host.source.poll()
+    (home / "stat").write_text("7 (broken")
+    assert [process.pid for process in host.source.poll().processes] == [7]
+
+
+def test_a_dead_holder_that_its_parent_has_not_reaped_has_ended(host: Host) -> None:
+    """Its descriptors are closed, and without privileges may not be listed."""
+    host.process(7, "/dev/nvidia0")
+    host.source.poll()
+    shutil.rmtree(host.proc / "7")
+    host.process(7, state="Z")
+    host.failing = {7: PermissionError(13, "Permission denied")}
+    assert host.source.poll().processes == ()
 
 
 def test_a_process_that_ends_during_the_look_is_passed_over(host: Host) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -60,6 +60,7 @@ class Processes:
         self._others: dict[int, Looked] = {}
         self._told_unreadable = 0
         self._found: dict[int, Found] = {}
+        self._last: dict[int, HostProcess] = {}  # the holders of the last poll
         self._told_environment = False
         self._boot: float | None = None  # read once: it follows the wall clock, and a start must not move
         self._events = None if exits is None else ProcessEvents(proc=proc, reads=reads, clock=clock, deliver=exits)
@@ -90,36 +91,28 @@ class Processes:
         except OSError as error:
             raise SourceError(f"{self._proc}: cannot be read: {error.strerror}") from error
         self._others = {pid: looked for pid, looked in self._others.items() if pids.get(pid) == looked.instance}
-        holders: list[HostProcess] = []
+        holders: dict[int, HostProcess] = {}
         problems: list[str] = []
         for pid in sorted(pids):
             looked = self._others.get(pid)
             if looked is not None and now < looked.next_look and not everything:
                 continue
-            readable = True
-            try:
-                devices = self._devices(pid)
-            except PermissionError:
-                devices, readable = (), False
-            except OSError:
-                continue  # it has ended
-            if not devices:
+            holder, readable, problem = self._holder(pid)
+            if problem is not None:
+                problems.append(problem)
+            if holder is not None:
+                holders[pid] = holder
+                self._others.pop(pid, None)
+            elif problem is None:
                 pause = min(looked.pause * 2, LOOK_AGAIN_LIMIT_SECONDS) if looked else LOOK_AGAIN_SECONDS
                 self._others[pid] = Looked(pids[pid], now + pause, pause, readable)
-                continue
-            self._others.pop(pid, None)
-            try:
-                holders.append(self._describe(pid, devices))
-            except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-                continue
-            except (psutil.Error, OSError, ValueError, IndexError) as error:
-                problems.append(f"{self._proc}/{pid}: holds {', '.join(devices)} but cannot be read: {error}")
+        self._last = holders
         self._found = {pid: found for pid, found in self._found.items() if pid in pids}
         problems += self._unreadable()
         if self._events is not None:
-            self._events.watch(_watched(holders))
+            self._events.watch(_watched(holders.values()))
             problems += self._events.take_problems()
-        return Snapshot(processes=tuple(holders), problems=tuple(problems))
+        return Snapshot(processes=tuple(holders.values()), problems=tuple(problems))
 
     def close(self) -> None:
         """Ends the follower; nothing else is held between polls."""
@@ -140,6 +133,37 @@ class Processes:
                 "group and carry this node's name in place of the scheduler's job id; grant CAP_SYS_PTRACE"
             )
         return problems
+
+    def _holder(self, pid: int) -> tuple[HostProcess | None, bool, str | None]:
+        """The process if it holds a device, whether it may be looked into, and what went wrong."""
+        readable, problem = True, None
+        try:
+            devices = self._devices(pid)
+            return (self._describe(pid, devices) if devices else None), True, None
+        except PermissionError:
+            readable = False
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            return None, True, None  # it has ended
+        except (psutil.Error, OSError, ValueError, IndexError) as error:  # such as too many open files of our own
+            problem = f"{self._proc}/{pid}: cannot be read: {error}"
+        kept = self._still(pid)
+        if kept is not None and problem is None:
+            problem = f"{self._proc}/{pid}: held {', '.join(kept.devices)}, may not be looked into now"
+        return kept, readable, problem
+
+    def _still(self, pid: int) -> HostProcess | None:
+        """A holder that cannot be looked into this time but lives: what is known of it, without what moves.
+
+        Its run must not be taken for ended because we could not read.
+        """
+        last = self._last.get(pid)
+        if last is None:
+            return None
+        try:
+            stat = read_stat(self._proc, pid)
+        except (OSError, ValueError):
+            return None if not (self._proc / str(pid)).exists() else _unmoved(last)
+        return _unmoved(last) if stat.instance == last.instance and stat.state not in "ZX" else None
 
     def _devices(self, pid: int) -> tuple[str, ...]:
         found = {
@@ -200,7 +224,11 @@ def _procfs(proc: Path) -> Iterator[None]:
         psutil.PROCFS_PATH = before
 
 
-def _watched(holders: list[HostProcess]) -> dict[int, float]:
+def _unmoved(last: HostProcess) -> HostProcess:
+    return msgspec.structs.replace(last, state="unknown", cpu_seconds=None, read_bytes=None, written_bytes=None)
+
+
+def _watched(holders: Collection[HostProcess]) -> dict[int, float]:
     """The holders, and their launchers: of a launcher only that it is older than what it launched matters."""
     launchers = {process.launcher.pid: 0.0 for process in holders if process.launcher is not None}
     return launchers | {process.pid: process.started for process in holders}
