@@ -35,7 +35,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """A run's processes on this node. The sums never fall while the PID set stays; `None`: cannot be read.
 
     `pids`: the processes that the driver says hold memory of the devices. Helpers that come and go with each epoch
-    (data-loader workers) belong into the sums, not into `pids`: a changed PID set is taken for a new start.
+    (data-loader workers) belong into the sums, not into `pids`: a changed PID set is taken for a new start. Empty:
+    not known now, and not taken for a change.
     """
 
     at: float  # steady seconds of the reading
