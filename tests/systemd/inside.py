@@ -181,6 +181,7 @@ def main() -> None:
     users, before = {user.pw_name for user in pwd.getpwall()}, installed(EVERYWHERE)
     installs_and_starts()
     # The simulated hardware lies outside /opt/accelwatch, so that it outlives what the tests do to that.
+    run("rm", "-rf", "/sim", "/sim-venv")
     run("cp", "-a", "/opt/accelwatch/venv", "/sim-venv")
     hardware = subprocess.Popen(
         ["/sim-venv/bin/python", "-m", "accelwatch", "simulate", "node", "one-of-each", "--dir", "/sim"]

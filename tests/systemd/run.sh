@@ -34,8 +34,8 @@ mkdir -p "$root/src" "$root/root/.cache"
 "$source/.venv/bin/pip" wheel -qq --disable-pip-version-check --wheel-dir "$root/wheels" \
     -c "$source/constraints.txt" "$source" 'hatchling>=1.27'
 rm -f "$root"/wheels/accelwatch-*
-# The simulated NVML is compiled here: a node has no compiler.
-XDG_CACHE_HOME="$root/root/.cache" "$source/.venv/bin/python" -c '
+# The simulated NVML is compiled here, from that copy: a node has no compiler.
+XDG_CACHE_HOME="$root/root/.cache" PYTHONPATH="$root/src/agent" PYTHONDONTWRITEBYTECODE=1 "$source/.venv/bin/python" -c '
 import pathlib, sys
 from accelwatch.simulator import nvml_library
 nvml_library.install(pathlib.Path(sys.argv[1]))' "$scratch"
