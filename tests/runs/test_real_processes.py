@@ -27,6 +27,7 @@ import os, resource, subprocess, sys, time
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 ranks = [subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],
     env={**os.environ, 'RANK': str(n), 'WORLD_SIZE': '2', 'SECRET_TOKEN': 'x'}, start_new_session=True) for n in (0, 1)]
+time.sleep(.3)  # the kernel shows no environment until it has loaded the program
 print(*(rank.pid for rank in ranks), flush=True)
 while all(rank.poll() is None for rank in ranks):
     time.sleep(.02)
