@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"accelwatch scan: {name}: cannot be read to its end: {reason}", file=sys.stderr)
     entries = episodes.entries
     if options.json:
-        print(json.dumps({"faults": [document(entry, taxonomy) for entry in entries]}, indent=2))
+        _print_json(entries, taxonomy)
     else:
         print(render(entries, taxonomy, several=len(options.files) > 1))
     if episodes.dropped:
@@ -87,6 +87,19 @@ def document(entry: Entry, taxonomy: Taxonomy) -> dict[str, Any]:
         "file": event.file,
         "line": entry.line,
     }
+
+
+def _print_json(entries: list[Entry], taxonomy: Taxonomy) -> None:
+    """Entry by entry: a storm's document is larger than all that was kept of it."""
+    print('{"faults": [', end="")
+    for number, entry in enumerate(entries):
+        print(
+            ",\n" if number else "\n",
+            textwrap.indent(json.dumps(document(entry, taxonomy), indent=2), "  "),
+            sep="",
+            end="",
+        )
+    print("\n]}" if entries else "]}")
 
 
 def action(entry: Entry, taxonomy: Taxonomy) -> str:

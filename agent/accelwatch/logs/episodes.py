@@ -79,6 +79,7 @@ class Episodes:
         self._taxonomy = taxonomy
         self._entries: dict[int, Entry] = {}
         self._newest: dict[tuple[str, ...], int] = {}
+        self._meanings: dict[tuple[str, str | None, Severity | None], Meaning] = {}
         self._made = 0
         self.dropped = 0  # events that would have opened one more than the limit
 
@@ -94,7 +95,8 @@ class Episodes:
         event = found.event
         if event is None or event.cleared:
             return
-        meaning = self._taxonomy.meaning_of(event)
+        kind = (event.kind, event.code, event.severity)
+        meaning = self._meanings.get(kind) or self._meanings.setdefault(kind, self._taxonomy.meaning_of(event))
         if event.kind == "mlx5_link_up":
             for entry in self._links_down(event.pci):
                 entry.came_up = True

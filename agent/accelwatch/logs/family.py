@@ -62,7 +62,7 @@ class Filter:
 
     def __init__(self, families: tuple[Family, ...]) -> None:
         # Where one needle begins another, the longest is found, and stands for both.
-        needles = sorted({needle for family in families for needle in family.needles}, reverse=True)
+        self.needles = needles = sorted({needle for family in families for needle in family.needles}, reverse=True)
         self.pattern = re.compile("|".join(re.escape(needle) for needle in needles))
         self._families = families
         self._waiters = [family for family in families if not isinstance(family, Stateless)]

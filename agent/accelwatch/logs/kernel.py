@@ -39,19 +39,18 @@ class KernelReader:
             Xids(gpus), GpuLines(gpus), Switches(),
             Aer(), HardwareErrors(), HungTasks(), Mlx5(), Host(), AscendDriver(),
         )  # fmt: skip
-        self._filter = Filter(self._families)
-        self.needles = self._filter.pattern
+        self.filter = Filter(self._families)
 
     @property
     def waiting(self) -> bool:
         """Whether a line without any needle can matter now."""
-        return self._filter.waiting
+        return self.filter.waiting
 
     def feed(self, text: str, details: Mapping[str, str] | None = None) -> list[LogEvent]:
         """The events of one message; `details` are its record's continuation lines (DEVICE=+pci:0000:3b:00.0)."""
         events: list[LogEvent] = []
         for line in _lines(text[:TEXT_LIMIT]):
-            for family in self._filter.families(line):
+            for family in self.filter.families(line):
                 events += family.feed(line)
         if details and events and (match := _DEVICE.match(details.get("DEVICE", ""))) is not None:
             pci = address(match[1], match[2], match[3])

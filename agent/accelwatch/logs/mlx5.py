@@ -8,6 +8,7 @@ from accelwatch.logs.family import PCI, Stateless, address
 from accelwatch.readings.log_event import LogEvent
 
 CARDS_LIMIT = 64
+LINKS_LIMIT = 64  # of one card
 
 _ETHERNET = re.compile(rf"mlx5_core {PCI} (\S+?):? Link (down|up)\b")
 _PORT = re.compile(rf"mlx5_core {PCI}(?: (\S+?))?: Port: (\d+) Link (DOWN|INIT|ARMED|ACTIVE)\b")
@@ -21,15 +22,20 @@ _TIMEOUT = re.compile(
 _POWER = re.compile(rf"mlx5_core {PCI}: mlx5_pcie_event:\d+:\(pid \d+\): Detected insufficient power.*")
 _UNLOAD = re.compile(rf"mlx5_core {PCI}: (?:E-Switch: (?:Unload|Disable|cleanup)|Shutdown was called)\b")
 _LOAD = re.compile(rf"mlx5_core {PCI}: E-Switch: (?:Enable|Total vports)")
+_PROBE = re.compile(rf"mlx5_core {PCI}: firmware version: ")
 
 
 class Mlx5(Stateless):
-    """See the module. Links that go down after their driver began to unload are an administrator's doing."""
+    """See the module. Links that go down after their driver began to unload are an administrator's doing.
 
-    needles = ("Link d", "Link u", "Link D", "Link A", "(pid ", "E-Switch: ", "Shutdown was called")
+    A driver that loads says `Link down` of each port that it opens: that has dropped nothing until the port was up.
+    """
+
+    needles = ("Link d", "Link u", "Link D", "Link A", "(pid ", "E-Switch: ", "Shutdown was called", ": firmware ver")
 
     def __init__(self) -> None:
         self._unloading: dict[str, None] = {}
+        self._loaded: dict[str, set[str]] = {}  # cards whose driver was seen to load: links that were up since
 
     def feed(self, text: str) -> list[LogEvent]:
         """One event per line that tells a change or a failure."""
@@ -41,6 +47,10 @@ class Mlx5(Stateless):
             self._unloading[card] = None
         elif (match := _LOAD.search(text)) is not None:
             self._unloading.pop(address(match[1], match[2], match[3]), None)
+        elif (match := _PROBE.search(text)) is not None:
+            if len(self._loaded) >= CARDS_LIMIT:
+                self._loaded.pop(next(iter(self._loaded)))
+            self._loaded[address(match[1], match[2], match[3])] = set()
         if (match := _POWER.search(text)) is not None:
             return [_event("mlx5_power", match, text)]
         if (match := _TIMEOUT.search(text)) is not None:
@@ -63,7 +73,9 @@ class Mlx5(Stateless):
         card = address(match[1], match[2], match[3])
         if up:
             self._unloading.pop(card, None)
-        elif card in self._unloading:
+            if len(self._loaded.get(card, ())) < LINKS_LIMIT:
+                self._loaded.get(card, set()).add(link)
+        elif card in self._unloading or link not in self._loaded.get(card, (link,)):
             return []
         return [_event("mlx5_link_up" if up else "mlx5_link_down", match, text, link)]
 

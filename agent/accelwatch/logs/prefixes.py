@@ -51,6 +51,11 @@ _TOKEN = re.compile(
 )
 # By the number of its group: the rule, and the first group inside it.
 _GROUPS = {group: (name[: name.rindex("_")], group + 1) for name, group in _TOKEN.groupindex.items()}
+# Nearly all lines of a kernel log: these two forms before the head of a driver's message, which is no prefix.
+_COMMON = re.compile(
+    rf"(?:{dates.SYSLOG} [^\s:\[\]{{}}\"]+ kernel: )?\[\s*(\d{{1,10}}\.\d{{3,9}})\] "
+    r"(?=NVRM: |nvidia-nvswitch|pcieport |mlx5_core |INFO: task |EDAC )"
+)
 _AFTER_DATE = re.compile(r"([^\s:\[\]{}\"]+)\s+([\w./@-]+)(?:\[(\d+)\])?:\s+")
 _TAG_5424 = re.compile(r"[^\s:\[\]]+ ([\w./@-]+) (?:-|\d+) (?:-|\S+) (?:-|\[[^\]]*\])\s+")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -86,6 +91,9 @@ def read(line: str, now: float) -> Line:
     if "\x1b" in line:
         line = _ANSI.sub("", line)
     line = line.strip("\r\n\0 \t")
+    if (common := _COMMON.match(line)) is not None:
+        wall = None if common[1] is None else dates.syslog(common, 1, now)
+        return Line(line[common.end() :], wall, float(common[8]), True)
     if line.startswith("{") and (inner := _json(line, now)) is not None:
         return inner
     return _Reader(line, now).result()

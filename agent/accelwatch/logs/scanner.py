@@ -47,9 +47,11 @@ class Scanner:
         self._now = clock()
         self._kernel = KernelReader()
         self._training = TrainingReader()
-        self.needles = re.compile(
-            b"|".join(pattern.pattern.encode() for pattern in (self._kernel.needles, self._training.needles))
-        )
+        wanted = {needle.encode(): (True, False) for needle in self._kernel.filter.needles}
+        for needle in self._training.filter.needles:
+            wanted[needle.encode()] = (needle.encode() in wanted, True)
+        self._wanted = wanted
+        self._needles = re.compile(b"|".join(re.escape(needle) for needle in sorted(wanted, reverse=True)))
         self._number = 0
         self._wall: float | None = None
         self._seconds: float | None = None
@@ -83,7 +85,7 @@ class Scanner:
             if self._kernel.waiting or self._training.waiting:
                 start = position
             else:
-                match = self.needles.search(data, position)
+                match = self._needles.search(data, position)
                 if match is None:
                     break
                 start = data.rfind(b"\n", position, match.start()) + 1 or position
@@ -101,23 +103,30 @@ class Scanner:
             return
         segments = raw.split(b"\r")
         for segment in segments[-SEGMENTS_LIMIT:]:
-            if self._kernel.waiting or self._training.waiting or self.needles.search(segment):
+            if self._kernel.waiting or self._training.waiting or self._needles.search(segment):
                 yield from self._text(segment, number)
 
     def _text(self, raw: bytes, number: int) -> Iterator[Found]:
-        continues = self._kernel.waiting or self._training.waiting
+        kernel, training = self._kernel.waiting, self._training.waiting
+        continues = kernel or training
+        needles = self._needles.findall(raw)
+        for needle in needles:
+            of_kernel, of_training = self._wanted[needle]
+            kernel, training = kernel or of_kernel, training or of_training
         text = raw.decode("utf-8", errors="replace")
         # What only continues a record is read as it is: its prefixes say nothing new, and are most of the work.
-        line = prefixes.Line(text) if continues and not self.needles.search(raw) else prefixes.read(text, self._now)
+        line = prefixes.read(text, self._now) if needles or not continues else prefixes.Line(text)
         if line.wall is not None or line.seconds is not None or not continues:
             self._wall, self._seconds = line.wall, line.seconds
-        for event in self._kernel.feed(line.text):
-            if not _forged(event, line):
+        if kernel:
+            for event in self._kernel.feed(line.text):
+                if not _forged(event, line):
+                    yield self._found(event, number)
+            if "mlx5_core " in text and (card := mlx5.unloads(text)) is not None:
+                yield Found(None, number, self._wall, self._seconds, card)
+        if training:
+            for event in self._training.feed(line.text):
                 yield self._found(event, number)
-        for event in self._training.feed(line.text):
-            yield self._found(event, number)
-        if "mlx5_core " in text and (card := mlx5.unloads(text)) is not None:
-            yield Found(None, number, self._wall, self._seconds, card)
 
     def _found(self, event: LogEvent, number: int) -> Found:
         event = msgspec.structs.replace(event, wall=self._wall, file=self._file)

@@ -26,18 +26,17 @@ class TrainingReader:
 
     def __init__(self) -> None:
         self._families: tuple[Family, ...] = (Hccl(), Nccl())
-        self._filter = Filter(self._families)
-        self.needles = self._filter.pattern
+        self.filter = Filter(self._families)
 
     @property
     def waiting(self) -> bool:
         """Whether a line without any needle can matter now."""
-        return self._filter.waiting
+        return self.filter.waiting
 
     def feed(self, line: str) -> list[LogEvent]:
         """The events of one line, with or without prefixes."""
         text = line[:TEXT_LIMIT]
-        events = [event for family in self._filter.families(text) for event in family.feed(text)]
+        events = [event for family in self.filter.families(text) for event in family.feed(text)]
         if events and (worker := _RAY.match(text)) is not None:
             events = [msgspec.structs.replace(event, process=worker[1], pid=int(worker[2])) for event in events]
         return events

@@ -72,7 +72,7 @@ class HcclLog:
         self._known = positions_of(cursor)
         self._first = self._known is None
         self._given: bytes | None = None
-        self._needles = re.compile(TrainingReader().needles.pattern.encode())
+        self._needles = re.compile(TrainingReader().filter.pattern.pattern.encode())
         self._turn = 0
 
     def presence(self) -> Presence:
