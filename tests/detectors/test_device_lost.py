@@ -21,7 +21,7 @@ FULL = inventory(known(GPU, "3", model="NVIDIA H100", serial="165"), known(GPU_2
     ("state", "class_", "condition", "words"),
     [
         (DeviceState.LOST, "device_lost", "lost", "is lost: 15"),
-        (DeviceState.RESET_REQUIRED, "device_lost", "reset required", "needs a reset before it can be used: 15"),
+        (DeviceState.RESET_REQUIRED, "driver_software", "reset required", "needs a reset before it can be used: 15"),
         (DeviceState.BLOCKED, "driver_software", "blocked", "blocks its driver: 15"),
     ],
 )

@@ -124,7 +124,7 @@ class Bench:
 NVIDIA: list[tuple[str, dict[str, Any], Expected]] = [
     ("lost", {}, {("device_lost", "0", "79")}),
     ("vanish", {}, {("device_lost", "0", None)}),
-    ("reset_required", {}, {("device_lost", "0", None)}),
+    ("reset_required", {}, {("driver_software", "0", None)}),
     ("unknown_999", {}, {("device_lost", "0", None)}),
     ("blocked", {}, {("driver_software", "0", None)}),
     ("gsp_timeout", {}, {("control_processor", "0", "119"), ("driver_software", "0", None)}),

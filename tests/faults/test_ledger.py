@@ -334,6 +334,38 @@ def test_an_operator_clears_a_fault_with_a_reason(node: Node) -> None:
     )
 
 
+def test_what_an_operator_cleared_stays_cleared_while_it_lasts(node: Node) -> None:
+    """Until it is gone and comes back, or gets worse."""
+    down = Sign(
+        class_="net_link_down",
+        condition="roce0",
+        at=node.now,
+        vendor="nvidia",
+        device=gpu(0),
+        message="down",
+        lasting=True,
+    )
+    gone = Gone(class_="net_link_down", condition="roce0", vendor="nvidia", device=gpu(0), at=node.now)
+
+    def again() -> None:
+        node.now += 5
+        node.apply(msgspec.structs.replace(down, at=node.now))
+
+    again()
+    node.ledger.clear(node.only().id, "the cable is out on purpose", node.now, WALL)
+    for _ in range(30):
+        again()
+    assert node.ledger.active() == []
+    node.apply(gone)
+    node.now += 120
+    again()
+    assert node.only().id == 2
+    node.ledger.clear(2, "again", node.now, WALL)
+    node.now += 5
+    node.apply(msgspec.structs.replace(down, at=node.now, severity=Severity.RUN_ENDING))
+    assert node.only().severity is Severity.RUN_ENDING
+
+
 def test_old_records_of_a_first_start_are_kept_and_touch_nothing(node: Node) -> None:
     """Historical: not active, not counted, not paged; a state query makes it active, still uncounted."""
     node.xid("79", historical=True, at=node.now - 5000)

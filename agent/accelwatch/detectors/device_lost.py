@@ -14,11 +14,12 @@ from accelwatch.readings.health import DeviceState
 from accelwatch.readings.snapshot import Device
 
 CLASS = "device_lost"
-BLOCKED_CLASS = "driver_software"  # the device may be well: its driver is what does not return
+BLOCKED_CLASS = "driver_software"  # the device may be well: its driver is what does not let it be used
 
 _WORDS = {
     DeviceState.LOST: (CLASS, "lost", "is lost"),
-    DeviceState.RESET_REQUIRED: (CLASS, "reset required", "needs a reset before it can be used"),
+    # It follows another fault, which is the root where that was seen: as the driver's own line says it.
+    DeviceState.RESET_REQUIRED: (BLOCKED_CLASS, "reset required", "needs a reset before it can be used"),
     DeviceState.BLOCKED: (BLOCKED_CLASS, "blocked", "blocks its driver"),
 }
 _MISSING = (CLASS, "missing", "is missing from its driver's list")
@@ -70,4 +71,6 @@ def _judge(device: Device, conditions: Conditions, context: Context) -> None:
         return
     class_, condition, words = _WORDS[device.state]
     reason = f": {device.reason}" if device.reason else ""
-    conditions.bad(subject, class_, condition, f"{described(device.key, device.identity, context)} {words}{reason}")
+    words = f"{described(device.key, device.identity, context)} {words}{reason}"
+    family = "gpu_reset_required" if device.state is DeviceState.RESET_REQUIRED else None
+    conditions.bad(subject, class_, condition, words, family=family)

@@ -121,6 +121,8 @@ class Ledger:
     def _sign(self, sign: Sign, context: Context, now: float, wall: float) -> None:
         opening = self._bounded(resolve(sign, context, self._taxonomy, wall - max(0.0, now - sign.at)))
         last = self._shelf.latest(opening.key)
+        if last is not None and _acknowledged(last, sign, opening):
+            return
         if last is not None and self._same(last, sign):
             episode = self._prolong(last, opening, sign, context)
         else:
@@ -206,7 +208,8 @@ class Ledger:
         place = None if known is not None else gone.place or (gone.device.native if gone.device is not None else None)
         key = episode_key(shown_vendor(gone.vendor, context), device, place, gone.class_)
         episode = self._shelf.latest(key)
-        condition = episode.conditions.get(gone.condition) if episode is not None and episode.active else None
+        live = episode is not None and (episode.active or _by_operator(episode))
+        condition = episode.conditions.get(gone.condition) if episode is not None and live else None
         if episode is None or condition is None or condition.gone:
             return
         conditions = {**episode.conditions, gone.condition: msgspec.structs.replace(condition, gone=True)}
@@ -291,3 +294,14 @@ class Ledger:
         where = opening.device if opening.device is not None else opening.place or "host"
         when = datetime.datetime.fromtimestamp(opening.wall, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         return f"{self._node}/{opening.vendor}-{where}/{when}-{number}"
+
+
+def _by_operator(episode: Episode) -> bool:
+    return not episode.active and (episode.cleared_because or "").startswith("operator:")
+
+
+def _acknowledged(last: Episode, sign: Sign, opening: Opening) -> bool:
+    """What an operator has cleared stays cleared while the same condition lasts and gets no worse."""
+    condition = last.conditions.get(sign.condition)
+    known = condition is not None and sign.lasting and not condition.gone
+    return known and _by_operator(last) and opening.severity.weight <= last.severity.weight
