@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from accelwatch import config
-from accelwatch.commands import agent
 from accelwatch.config import ConfigError
 from accelwatch.simulator import commands as simulate
+
+LISTEN = "127.0.0.1:9817"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.simulated and _has_accelerators():
         state.mkdir(exist_ok=True)
         path = state / "accelwatch.yml"
-        path.write_text(f'listen: "127.0.0.1:9817"\nstate_dir: {state / "state"}\n')
+        path.write_text(f'listen: "{LISTEN}"\nstate_dir: {state / "state"}\n')
         try:
             loaded = config.load(path)
         except ConfigError as error:
@@ -34,10 +37,18 @@ def run(options: argparse.Namespace) -> int:
             f"accelerators found: the agent runs on them; look at http://{loaded.listen}/ (Ctrl-C ends it)",
             flush=True,
         )
-        options.config, options.verbose = str(path), False
-        return agent.run(options)
+        return _agent(path)
     options.action, options.scenario, options.dir = "cluster", "two-vendors", str(state)
     return simulate.run(options)
+
+
+def _agent(path: Path) -> int:
+    """In a session of its own: to the agent a terminal that is closed would mean `reload`, and it would stay."""
+    argv = [sys.executable, "-m", "accelwatch", "--config", str(path), "agent"]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True) as agent:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: agent.terminate())
+        return agent.wait()
 
 
 def _has_accelerators() -> bool:

@@ -84,7 +84,7 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
     directory.mkdir(parents=True)
     ports = _free_ports(len(scenario.nodes) + 3)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # hung up: its terminal is gone
         signal.signal(number, lambda *_: stop.set())
     print(
         "SIMULATED cluster: the accelerators are not real; agents, Prometheus and Alertmanager are.",

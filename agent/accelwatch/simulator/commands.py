@@ -110,7 +110,7 @@ def _node(options: argparse.Namespace) -> int:
     directory = Path(options.dir).resolve()
     hardware = Hardware(scenario, directory, SystemClock())
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # hung up: its terminal is gone
         signal.signal(number, lambda *_: stop.set())
     hardware.start()
     print("SIMULATED hardware is running; an agent for each node:", flush=True)
