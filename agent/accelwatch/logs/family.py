@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Protocol
 
 from accelwatch.readings.log_event import LogEvent
@@ -67,19 +68,23 @@ class Filter:
         self._families = families
         self._waiters = [family for family in families if not isinstance(family, Stateless)]
         self._of = {
-            needle: [number for number, family in enumerate(families) if any(own in needle for own in family.needles)]
+            needle: tuple(family for family in families if any(own in needle for own in family.needles))
             for needle in needles
         }
 
-    @property
     def waiting(self) -> bool:
         """Whether any family waits for the rest of a record."""
-        return any(family.waiting for family in self._waiters)
+        for family in self._waiters:  # noqa: SIM110 - a generator costs more than the question, and this runs per line
+            if family.waiting:
+                return True
+        return False
 
-    def families(self, text: str) -> list[Family]:
-        """Those that want the line, in their order."""
+    def families(self, text: str, waiting: bool) -> Sequence[Family]:
+        """Those that want the line, in their order; `waiting`: whether any may be inside a record."""
         found = self.pattern.findall(text)
-        if not found:
-            return [family for family in self._waiters if family.waiting]
-        wanted = {number for needle in found for number in self._of[needle]}
-        return [family for number, family in enumerate(self._families) if number in wanted or family.waiting]
+        if not waiting and len(found) == 1:
+            return self._of[found[0]]
+        wanted = {family for needle in found for family in self._of[needle]}
+        if waiting:
+            wanted.update(family for family in self._waiters if family.waiting)
+        return [family for family in self._families if family in wanted] if wanted else ()

@@ -69,13 +69,14 @@ class HungTasks:
 
     def _frame(self, blocked: LogEvent, text: str) -> list[LogEvent]:
         self._lines += 1
-        self._gap = 0 if "+0x" in text else self._gap + 1
+        frame = "+0x" in text  # a driver's own message names its module in brackets, too
+        self._gap = 0 if frame else self._gap + 1
         kind, vendor = self._kind, blocked.vendor
-        if _NVIDIA.search(text):
+        if frame and _NVIDIA.search(text):
             kind, vendor = "hung_task_driver", "nvidia"
-        elif _ASCEND.search(text):
+        elif frame and _ASCEND.search(text):
             kind, vendor = "hung_task_driver", "ascend"
-        elif self._kind == "hung_task" and _STORAGE.search(text):
+        elif frame and self._kind == "hung_task" and _STORAGE.search(text):
             kind = "hung_task_storage"
         if kind == "hung_task_driver" or self._lines >= FRAMES_LIMIT or self._gap > GAP_LIMIT or _ends(text):
             self._open = None

@@ -40,18 +40,17 @@ class KernelReader:
             Aer(), HardwareErrors(), HungTasks(), Mlx5(), Host(), AscendDriver(),
         )  # fmt: skip
         self.filter = Filter(self._families)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a line without any needle can matter now."""
-        return self.filter.waiting
+        self.waiting = False  # whether a line without any needle can matter now
 
     def feed(self, text: str, details: Mapping[str, str] | None = None) -> list[LogEvent]:
         """The events of one message; `details` are its record's continuation lines (DEVICE=+pci:0000:3b:00.0)."""
         events: list[LogEvent] = []
         for line in _lines(text[:TEXT_LIMIT]):
-            for family in self.filter.families(line):
+            families = self.filter.families(line, self.waiting)
+            for family in families:
                 events += family.feed(line)
+            if families:
+                self.waiting = self.filter.waiting()
         if details and events and (match := _DEVICE.match(details.get("DEVICE", ""))) is not None:
             pci = address(match[1], match[2], match[3])
             events = [msgspec.structs.replace(event, pci=event.pci or pci) for event in events]
@@ -59,7 +58,9 @@ class KernelReader:
 
     def flush(self) -> list[LogEvent]:
         """At the end of a log: what was held back."""
-        return [event for family in self._families for event in family.flush()]
+        events = [event for family in self._families for event in family.flush()]
+        self.waiting = self.filter.waiting()
+        return events
 
 
 def _lines(text: str) -> list[str]:

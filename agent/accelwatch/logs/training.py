@@ -27,20 +27,22 @@ class TrainingReader:
     def __init__(self) -> None:
         self._families: tuple[Family, ...] = (Hccl(), Nccl())
         self.filter = Filter(self._families)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a line without any needle can matter now."""
-        return self.filter.waiting
+        self.waiting = False  # whether a line without any needle can matter now
 
     def feed(self, line: str) -> list[LogEvent]:
         """The events of one line, with or without prefixes."""
         text = line[:TEXT_LIMIT]
-        events = [event for family in self.filter.families(text) for event in family.feed(text)]
+        families = self.filter.families(text, self.waiting)
+        if not families:
+            return []
+        events = [event for family in families for event in family.feed(text)]
+        self.waiting = self.filter.waiting()
         if events and (worker := _RAY.match(text)) is not None:
             events = [msgspec.structs.replace(event, process=worker[1], pid=int(worker[2])) for event in events]
         return events
 
     def flush(self) -> list[LogEvent]:
         """What was held back for lines that have not come."""
-        return [event for family in self._families for event in family.flush()]
+        events = [event for family in self._families for event in family.flush()]
+        self.waiting = self.filter.waiting()
+        return events
