@@ -140,7 +140,9 @@ def test_what_is_said_of_another_run_is_not_this_ones() -> None:
     other = episode("software_job", -3, device=None, run_id="9", attempt="0")
     assert cause(run(), other) == "unknown"
     assert cause(run(), episode("software_job", -3, device=None, run_id="4711", attempt="1")) == "unknown"
-    assert cause(run(), episode("hang_no_error", -3, device=None, place="run 9 0", run_id="9", attempt="0")) == "unknown"
+    assert (
+        cause(run(), episode("hang_no_error", -3, device=None, place="run 9 0", run_id="9", attempt="0")) == "unknown"
+    )
     assert cause(run(), episode("software_job", -3, device=None, run_id="4711", attempt="0")) == "software_job"
     assert cause(run(), episode("device_lost", -3, run_id="9", attempt="0")) == "device_lost"
 
