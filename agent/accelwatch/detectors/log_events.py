@@ -19,8 +19,9 @@ from accelwatch.taxonomy.model import Kind, Meaning
 # A line is at most as long as the kernel lets it be; a fault's message need not be.
 MESSAGE_CHARACTERS = 400
 # The reader of the log names a hung task at once, and again when its stack says in what it hangs: the stack is written
-# in the same moment. So long the first word is held back.
-STACK_SECONDS = 1.0
+# in the same moment, a slow console being the brake. So long the first word is held back; a fault in the log is to be
+# known within a second.
+STACK_SECONDS = 0.4
 _HUNG = ("hung_task", "hung_task_storage")  # what a stack may refine
 _LINK_DOWN, _LINK_UP = "mlx5_link_down", "mlx5_link_up"
 

@@ -76,7 +76,9 @@ class AskedRecovery:
 def _tell(conditions: Conditions, subject: Subject, action: int) -> None:
     word, severity = _word(action)
     family = f"recovery_action_{action}"
-    conditions.bad(subject, CLASS, _condition(action), f"the driver asks for a {word}", severity=severity, family=family)
+    conditions.bad(
+        subject, CLASS, _condition(action), f"the driver asks for a {word}", severity=severity, family=family
+    )
 
 
 def _condition(action: int) -> str:
