@@ -165,12 +165,12 @@ class Core:
         self._take(self.runs.exited(steady, now, self._clock.time()), now)
 
     def tick(self) -> None:
-        """Time has passed."""
+        """Time has passed. Detectors hear of it each time, what costs more is done once a second."""
         now, wall = self._clock.now(), self._clock.time()
+        self._step(Tick(), now)
         if now - self._ticked_at < TICK_SECONDS:
             return
         self._ticked_at = now
-        self._step(Tick(), now)
         devices = feed.held_devices(self.node.inventory(), self.node.measured())
         lost = {(k.key.vendor.value, k.label) for k in self.node.known().values() if not k.up}
         self._take(self.runs.tick(devices, lost, self.ledger.recent, now, wall), now)

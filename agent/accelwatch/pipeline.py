@@ -17,6 +17,9 @@ from accelwatch.journal.writer import Writer
 # A commit that takes longer does not hold a fault back any more (design.md, Persistence).
 COMMIT_SECONDS = 0.5
 TICK_SECONDS = 1.0
+# After something came in, time is told so soon again: what a line has begun (the stack of a hung task) is told within
+# a second of it.
+SOON_SECONDS = 0.25
 # Enough for a storm of kernel records; when it is full, sources wait, and the kernel's ring holds what comes.
 QUEUE_LIMIT = 10_000
 BATCH = 256
@@ -64,8 +67,9 @@ class Pipeline:
             self._writer.put(self._core.take_changes(everything=True))
 
     def _run(self) -> None:
+        batch: list[Work] = []
         while True:
-            batch, ended = self._next()
+            batch, ended = self._next(SOON_SECONDS if batch else TICK_SECONDS)
             with self.lock:
                 for work in batch:
                     self._do(work)
@@ -75,15 +79,15 @@ class Pipeline:
                 ticket = self._writer.put(changes)
                 if not (self._writer.degraded or ticket.wait(COMMIT_SECONDS)) or self._writer.degraded:
                     self.unjournalled += len(changes.episodes)
-            if batch:
+            if batch or changes.episodes:
                 self._publish()
             if ended:
                 return
 
-    def _next(self) -> tuple[list[Work], bool]:
+    def _next(self, wait: float) -> tuple[list[Work], bool]:
         batch: list[Work] = []
         try:
-            work = self._queue.get(timeout=TICK_SECONDS)
+            work = self._queue.get(timeout=wait)
             while work is not None:
                 batch.append(work)
                 if len(batch) >= BATCH:

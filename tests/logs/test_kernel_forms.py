@@ -335,6 +335,8 @@ def stack(*frames: str, name: str = "python3") -> list[LogEvent]:
         ([" devdrv_wait+0x1/0x2 [drv_pcie_host]"], [("hung_task", "host"), ("hung_task_driver", "ascend")]),
         ([" nfs_wait_bit_killable+0x2e/0x90 [nfs]"], [("hung_task", "host"), ("hung_task_storage", "host")]),
         ([" io_schedule+0x46/0x80"], [("hung_task", "host"), ("hung_task_storage", "host")]),
+        # Another message of a driver among the frames is not one of them.
+        (["[ascend] [INFO] [devmm] [devmm_close 88] <python3:7> closed."], [("hung_task", "host")]),
         (
             [" io_schedule+0x46/0x80", " os_acquire_mutex+0x3a/0x50 [nvidia]"],
             [("hung_task", "host"), ("hung_task_storage", "host"), ("hung_task_driver", "nvidia")],
