@@ -23,6 +23,7 @@ _POWER = re.compile(rf"mlx5_core {PCI}: mlx5_pcie_event:\d+:\(pid \d+\): Detecte
 _UNLOAD = re.compile(rf"mlx5_core {PCI}: (?:E-Switch: (?:Unload|Disable|cleanup)|Shutdown was called)\b")
 _LOAD = re.compile(rf"mlx5_core {PCI}: E-Switch: (?:Enable|Total vports)")
 _PROBE = re.compile(rf"mlx5_core {PCI}: firmware version: ")
+_RENAMED = re.compile(rf"mlx5_core {PCI} (\S+): renamed from (\S+)")
 
 
 class Mlx5(Stateless):
@@ -31,7 +32,10 @@ class Mlx5(Stateless):
     A driver that loads says `Link down` of each port that it opens: that has dropped nothing until the port was up.
     """
 
-    needles = ("Link d", "Link u", "Link D", "Link A", "(pid ", "E-Switch: ", "Shutdown was called", ": firmware ver")
+    needles = (
+        "Link d", "Link u", "Link D", "Link A", "(pid ", "E-Switch: ", "Shutdown was called", ": firmware ver",
+        ": renamed from ",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._unloading: dict[str, None] = {}
@@ -51,6 +55,10 @@ class Mlx5(Stateless):
             if len(self._loaded) >= CARDS_LIMIT:
                 self._loaded.pop(next(iter(self._loaded)))
             self._loaded[address(match[1], match[2], match[3])] = set()
+        elif (match := _RENAMED.search(text)) is not None:
+            up = self._loaded.get(address(match[1], match[2], match[3]), set())
+            if match[5] in up:
+                up.add(match[4])
         if (match := _POWER.search(text)) is not None:
             return [_event("mlx5_power", match, text)]
         if (match := _TIMEOUT.search(text)) is not None:

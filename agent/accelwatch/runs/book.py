@@ -190,16 +190,19 @@ class RunBook:
         alive = [self._processes[m.pid] for m in members if not m.over and m.pid in self._processes]
         if not record.devices or not alive:
             return None
+        pids_alive = {p.pid for p in alive}
+        # Data loaders are forked by a rank and hold no memory of a device, so the driver does not list them.
+        family = [p for p in self._processes.values() if p.pid in pids_alive or p.parent in pids_alive]
         holders = {pid for device in record.devices for pid in pids.get((device.vendor, device.device)) or ()}
         workers = {m.pid for m in members if not m.helper and not m.over}
         return Work(
             at=self._processes_at,
-            pids=tuple(sorted((holders & {p.pid for p in alive}) or workers)),
+            pids=tuple(sorted((holders & pids_alive) or workers)),
             devices=tuple(f"{d.vendor}/{d.device}" for d in record.devices if (d.vendor, d.device) in pids),
             world_size=record.world_size,
-            cpu_seconds=_sum(p.cpu_seconds for p in alive),
-            read_bytes=_sum(p.read_bytes for p in alive),
-            written_bytes=_sum(p.written_bytes for p in alive),
+            cpu_seconds=_sum(p.cpu_seconds for p in family),
+            read_bytes=_sum(p.read_bytes for p in family),
+            written_bytes=_sum(p.written_bytes for p in family),
             states=tuple(p.state for p in alive),
         )
 
