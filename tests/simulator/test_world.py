@@ -160,6 +160,15 @@ def test_sxid_has_the_three_lines_of_one_event() -> None:
     assert [line.startswith(head) for line in lines] == [True, True, True]
 
 
+def test_a_process_that_hangs_can_still_die() -> None:
+    """As one does whose collective runs out of time."""
+    faults = (fault("hang", at=10), fault("process_death", at=20, signal=6))
+    assert node_at(19.0, *faults).nvidia[0].processes
+    dead = node_at(21.0, *faults)
+    assert (dead.nvidia[0].processes, dead.nvidia[0].utilization_percent) == ([], 0.0)
+    assert [(end.signal, end.at) for end in dead.ends] == [(6, 20.0)]
+
+
 def test_process_death_leaves_the_device_alone() -> None:
     """A dead process takes utilization with it and leaves the device healthy."""
     device = node_at(30.0, fault("process_death")).nvidia[0]

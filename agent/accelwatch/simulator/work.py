@@ -93,6 +93,7 @@ def stretches(
     """What one device has done up to `now`, oldest first; never empty. Faults may halt the work."""
     plan = [p for p in workload if p.node in (None, node) and p.device in (None, device)]
     halts = [f for f in faults if f.fault in _HALTS and f.node == node and f.device in (None, device)]
+    halts.sort(key=lambda fault: fault.fault != "process_death")  # a process that hangs can still die
     edges = {0.0, now, *(float(p.at) for p in plan)}
     edges |= {float(f.at) for f in halts} | {float(f.at + f.clear_after) for f in halts if f.clear_after is not None}
     times = sorted(edge for edge in edges if 0 <= edge <= now)
