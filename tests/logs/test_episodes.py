@@ -108,6 +108,7 @@ def test_a_link_down_that_is_an_administrator_s_doing_is_no_fault(lines: list[tu
         ("Sep 19 16:18:02 node alice[77]: ", False),
         ("Sep 19 16:18:02 node root: ", False),
         ("<13>1 2026-09-19T16:18:02Z node logger 77 - - ", False),
+        ("Sep 19 16:18:02 node python3[77]: ", False),
         ("12,1,1,-;", False),
         ("4,1,1,-;", True),
         ("user  :warn  : [   1.000000] ", False),
@@ -118,6 +119,27 @@ def test_a_link_down_that_is_an_administrator_s_doing_is_no_fault(lines: list[tu
 def test_a_user_s_line_does_not_pass_for_the_driver_s(prefix: str, believed: bool) -> None:
     """What `logger` writes in the driver's words is not believed; a monitor that quotes it is."""
     assert seen(prefix + LOST) == ([SEEN_LOST] if believed else [])
+
+
+@pytest.mark.parametrize(
+    ("line", "believed"),
+    [
+        ("Sep 19 16:18:02 node alice: nvidia-nvswitch1: SXid (PCI:0000:05:00.0): 20034, Fatal, Link 3 LTSSM", False),
+        ("Sep 19 16:18:02 node alice: Kernel panic - not syncing: hung_task: blocked tasks", False),
+        ("12,1,1,-;Kernel panic - not syncing: hung_task: blocked tasks", False),
+        ("Sep 19 16:18:02 node alice[7]: [ascend] [ERROR] [drv_soft_fault] Heartbeat lost! (device=1)", False),
+        ("Sep 19 16:18:02 node nvidia-nvswitch1: SXid (PCI:0000:05:00.0): 20034, Fatal, Link 3 LTSSM", True),
+        ("Sep 19 16:18:02 node python3[25]: segfault at 7f79 ip 00007f7c sp 00007f7c error 4 in libnccl.so.2", True),
+        ("30,1,1,-;systemd[1]: nvidia-fabricmanager.service: Failed with result 'exit-code'.", True),
+        ("Sep 19 16:18:02 node systemd[1]: nvidia-fabricmanager.service: Failed with result 'exit-code'.", True),
+        ("Sep 19 16:18:02 node nv-fabricmanager[9]: detected NVSwitch fatal error 20034 on NodeId 0 on NVSwitch pci bus "
+         "id 00000000:08:00.0 physical id 3 port 60", True),
+        ("Sep 19 16:18:02 node trainer[9]: [rank1]: RuntimeError: CUDA error: unspecified launch failure", True),
+    ],
+)  # fmt: skip
+def test_programs_are_believed_what_is_theirs_to_say(line: str, believed: bool) -> None:
+    """The kernel's words are the kernel's; where a log left its name out, they are still taken."""
+    assert bool(seen(line)) is believed
 
 
 def test_lines_end_in_any_way() -> None:

@@ -56,7 +56,7 @@ _COMMON = re.compile(
     rf"(?:{dates.SYSLOG} [^\s:\[\]{{}}\"]+ kernel: )?\[\s*(\d{{1,10}}\.\d{{3,9}})\] "
     r"(?=NVRM: |nvidia-nvswitch|pcieport |mlx5_core |INFO: task |EDAC )"
 )
-_AFTER_DATE = re.compile(r"([^\s:\[\]{}\"]+)\s+([\w./@-]+)(?:\[(\d+)\])?:\s+")
+_AFTER_DATE = re.compile(r"([^\s:\[\]{}\"]+)\s+([\w./@-]+)(?:\[(\d+)\])?:\s+(?!segfault at )")
 _TAG_5424 = re.compile(r"[^\s:\[\]]+ ([\w./@-]+) (?:-|\d+) (?:-|\S+) (?:-|\[[^\]]*\])\s+")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 _ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})")

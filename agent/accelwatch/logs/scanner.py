@@ -134,9 +134,17 @@ class Scanner:
 
 
 def _forged(event: LogEvent, line: prefixes.Line) -> bool:
-    """A program's own line in the form of a driver's (`logger "NVRM: Xid ..."`); one that quotes it after words of its
-    own is a monitor's, and taken. Also a record of /dev/kmsg, or of dmesg -x, from another facility.
+    """A program's own line in the kernel's words: a record of another facility, or what `logger "NVRM: Xid ..."` wrote.
+
+    A program that quotes such a line after words of its own is a monitor, and taken; so is Fabric Manager.
     """
-    if line.from_kernel is not False or event.vendor == "host":
+    if line.from_kernel is not False or event.kind in _PROGRAMS_OWN:
         return False
-    return line.tag is None or (line.text.startswith(event.text[:40]) and "NVRM: " in event.text[:40])
+    return line.tag is None or _KERNEL_WORDS.match(line.text) is not None
+
+
+_PROGRAMS_OWN = frozenset(("fabric_manager", "ascend"))
+_KERNEL_WORDS = re.compile(
+    r"NVRM: |nvidia-nvswitch\d|\[ascend\]|INFO: task |(?:NMI )?watchdog: |BUG: |Kernel panic|EDAC |mce: "
+    r"|(?:\{\d+\})?\[Hardware|mlx5_|pcieport |nvidia \d|nvme |XFS |EXT4|blk_|Buffer |Out of memory|Memory cgroup|Killed |traps: |segfault "
+)
