@@ -206,3 +206,25 @@ def test_the_command_runs_until_sigterm(tmp_path: Path) -> None:
         child.communicate()
     assert [process for process in children if process.is_running()] == []
     assert not (tmp_path / "sim" / CONTROL_SOCKET).exists()
+
+
+def test_a_node_boots_anew(hardware: Hardware, clock: FakeClock, tmp_path: Path) -> None:
+    """Another boot id, a later boot time, a kernel log that counts from 0, and work that was started since."""
+    home = tmp_path / "sim" / "nv-1"
+    hardware.inject(fault("xid", xid=13))
+
+    def shown() -> tuple[str, int, int]:
+        (started,) = {int(path.read_text().split()[21]) for path in home.glob("proc/2000*/stat")}
+        boot_time = int((home / "proc" / "stat").read_text().split()[-1])
+        return (home / "proc/sys/kernel/random/boot_id").read_text(), boot_time, started
+
+    boot_id, boot_time, started = shown()
+    clock.now += 50.0
+    hardware.inject(fault("reboot", device=None))
+    clock.now += 1.0
+    hardware.tick()
+    again = shown()
+    assert again[0] != boot_id
+    assert (again[1], again[2]) == (boot_time + 86400 + 50, 0)
+    assert started == 86400 * 100
+    assert [(sequence, microseconds) for sequence, microseconds, _ in records(tmp_path, "nv-1")] == [(0, 0)]

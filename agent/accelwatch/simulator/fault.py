@@ -75,12 +75,13 @@ def nothing(_context: Context) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of fault. `leaves`: what stays when it is over, such as the counts it made."""
+    """One kind of fault. `leaves`: what stays when it is over, such as the counts it made. `reboots`: the host."""
 
     help: str
     change: Change
     lines: Lines = field(default=lambda _context: [])
     leaves: Change = nothing
+    reboots: bool = False
 
 
 def xid_line(context: Context, number: int, text: str, process: bool = False) -> str:

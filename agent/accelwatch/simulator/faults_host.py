@@ -74,6 +74,10 @@ def _text(c: Context) -> list[str]:
     return c.word("text", "INFO: task nvidia-smi:4711 blocked for more than 120 seconds.").split("\\n")
 
 
+def _booted(_c: Context) -> list[str]:
+    return ["Linux version 5.15.0-91-generic (buildd@lcy02) #101-Ubuntu SMP"]
+
+
 KINDS: dict[str, Kind] = {
     "rdma_down": Kind("RDMA port `port` (default: the device's) goes down, with a kernel line", _rdma_down, _mlx5_lines, _rdma_dropped),
     "rdma_silent_down": Kind("the same without a kernel line, as on older kernels", _rdma_down, leaves=_rdma_dropped),
@@ -82,6 +86,7 @@ KINDS: dict[str, Kind] = {
     "hung_task": Kind("a task is blocked in the kernel for `seconds`", _hung, _hung_lines),
     "aer": Kind("the root port reports a PCIe error of `severity` (Corrected, Uncorrected (Non-Fatal), ...)", nothing, _aer_lines),
     "kernel_line": Kind("`text` in the kernel log", nothing, _text),
+    "reboot": Kind("the host boots anew: kill its agent first", nothing, _booted, reboots=True),
     "hang": Kind("the work stands still; `kind`: spin (device busy, NVIDIA) or quiet (idle, Ascend), else the vendor's", nothing),
     "process_death": Kind("the training process of the device (or all of the node) ends with `code` (default 1) or by `signal`; a new one begins when it is cleared", nothing),
 }  # fmt: skip

@@ -105,6 +105,8 @@ class Hardware:
                 for identity, fault in faults:
                     if fault.node == spec.name and fault.at <= now and (spec.name, identity) not in self._said:
                         self._said.add((spec.name, identity))
+                        if KINDS[fault.fault].reboots:
+                            host.reboot(node)
                         host.kernel_lines(KINDS[fault.fault].lines(context(node, fault, now)), node)
 
     def inject(self, fault: FaultSpec) -> int:

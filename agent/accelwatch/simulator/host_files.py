@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 import yaml
@@ -30,6 +31,7 @@ class HostFiles:
         """Writes what does not change."""
         self.directory = directory
         self._sequence = 1000
+        self._booted = -_BOOTED_BEFORE  # scenario seconds
         self._pids: set[int] = set()
         self._ended: set[int] = set()
         self._vendor = spec.vendor
@@ -70,19 +72,37 @@ class HostFiles:
             wanted |= {process.pid: (process, f"/dev/{kind}{number}") for process in device.processes}
         proc = self.directory / "proc"
         proc.mkdir(exist_ok=True)
-        boot = int(node.wall - node.now - _BOOTED_BEFORE)
         if not (proc / "stat").exists():
-            (proc / "stat").write_text(f"cpu 0 0 0 0 0 0 0 0 0 0\nbtime {boot}\n")
+            self._boot(node)
         for pid in self._pids - set(wanted):
             _remove(proc / str(pid))
             self._written = {path: text for path, text in self._written.items() if proc / str(pid) not in path.parents}
         for pid, (process, target) in wanted.items():
             if pid not in self._pids:
                 _begin(proc / str(pid), process, target)
-            for name, text in _moving(process).items():
+            for name, text in _moving(process, self._booted).items():
                 self._put(proc / str(pid) / name, text)
         self._pids = set(wanted)
         self._exits(proc / EXITS_FILE, node)
+
+    def _boot(self, node: Node) -> None:
+        """What tells one boot from another."""
+        proc = self.directory / "proc"
+        self._put(proc / "stat", f"cpu 0 0 0 0 0 0 0 0 0 0\nbtime {int(node.wall - node.now + self._booted)}\n")
+        (proc / "sys" / "kernel" / "random").mkdir(parents=True, exist_ok=True)
+        self._put(proc / "sys" / "kernel" / "random" / "boot_id", f"{uuid.uuid4()}\n")
+
+    def reboot(self, node: Node) -> None:
+        """The host boots anew: another boot id, and a kernel log that counts from 0.
+
+        An agent that runs on it meanwhile has to be killed first: no process outlives a reboot. The work is started
+        again at once, with the pids that it had.
+        """
+        self._booted, self._sequence = node.now, 0
+        scratch = self.directory / ".kmsg.new"
+        scratch.write_bytes(b"")
+        scratch.replace(self.directory / "kmsg")
+        self._boot(node)
 
     def _exits(self, path: Path, node: Node) -> None:
         """How processes ended, as `sources.process_events` reads it where there is no kernel to tell of them."""
@@ -108,7 +128,7 @@ class HostFiles:
         """Appends records of the kernel facility, as a driver writes them."""
         with (self.directory / "kmsg").open("ab") as log:
             for line in lines:
-                microseconds = int((node.now + _BOOTED_BEFORE) * 1e6)
+                microseconds = int((node.now - self._booted) * 1e6)
                 log.write(f"4,{self._sequence},{microseconds},-;{line}\n".encode())
                 self._sequence += 1
 
@@ -166,10 +186,10 @@ def _begin(home: Path, process: Process, device: str | None) -> None:
         (home / "fd" / "7").symlink_to(device)
 
 
-def _moving(process: Process) -> dict[str, str]:
+def _moving(process: Process, booted: float) -> dict[str, str]:
     """stat, status and io as proc(5) describes them; times in hundredths of a second."""
     # The fields of stat from the third on: state, ppid, pgrp, session, then up to starttime (the 22nd).
-    started = int((_BOOTED_BEFORE + process.started) * _TICKS)
+    started = int(max(0.0, process.started - booted) * _TICKS)
     fields: list[str | int] = [
         process.state,
         process.parent,
