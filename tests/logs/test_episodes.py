@@ -81,6 +81,12 @@ def test_the_continuation_of_a_record_has_its_time() -> None:
     assert entry.first is not None
 
 
+def test_a_line_does_not_take_the_time_of_another_log_s_record() -> None:
+    """Behind a line of a training log, whose rest may follow, a kernel line without a time has none."""
+    text = f"2026-09-19T16:18:02Z stderr F [rank0]: CUDA error: unspecified launch failure\n{LOST}\n"
+    assert [entry.first is None for entry in entries(text)] == [False, True]
+
+
 DOWN = "[{:10.6f}] mlx5_core 0000:0a:00.0 eth2: Link down\n"
 UP = "[{:10.6f}] mlx5_core 0000:0a:00.0 eth2: Link up\n"
 UNLOAD = "[{:10.6f}] mlx5_core 0000:0a:00.1: E-Switch: Unload vfs: mode(LEGACY), nvfs(0)\n"

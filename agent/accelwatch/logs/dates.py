@@ -14,9 +14,11 @@ _MONTHS |= {"Mär": 3, "Mai": 5, "Okt": 10, "Dez": 12} | {f"{number}月": number
 # Log hosts run ahead a little: a date this far in the future is still of this year.
 FUTURE_SECONDS = 86400.0
 
+WEEKDAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+
 # Each has the groups that the function of its name takes.
 CTIME = (
-    rf"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\s+({MONTH})\s+(\d{{1,2}})\s+(\d\d):(\d\d):(\d\d)(?:[.,]\d+)?"
+    rf"{WEEKDAY}\s+({MONTH})\s+(\d{{1,2}})\s+(\d\d):(\d\d):(\d\d)(?:[.,]\d+)?"
     r"\s+(?:[A-Z]{3,4}\s+)?(\d{4})"
 )
 ISO = (

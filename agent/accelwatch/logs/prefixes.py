@@ -21,6 +21,8 @@ SEARCH_CHARACTERS = 400
 _FACILITIES = "kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|local[0-7]"
 _LEVELS = "emerg|alert|crit|err|error|warn|warning|notice|info|debug"
 _MONTH = dates.MONTH
+# journalctl -o short-full names the zone: taken for this host's own.
+_ZONES = "GMT|BST|CET|CEST|EET|EEST|MSK|IST|CST|HKT|SGT|JST|KST|AEST|AEDT|EST|EDT|CDT|MST|MDT|PST|PDT"
 _KERNEL_TIME = r"\[\s*(\d{1,10}\.\d{3,9})(?:\s*<\s*[\d.]+\s*>)?\]"
 
 # Tried in this order at one place of the line. Each name stands for what `_take` makes of it.
@@ -29,8 +31,8 @@ _RULES = (
     ("skip", r"\[\s*\+\d+\.\d+\]|\[<?\s*[\d.]*\s*>\]"),  # dmesg -H, --time-format delta
     ("skip", r"\[\s*[TC]\d{1,10}\]"),  # CONFIG_PRINTK_CALLER
     ("ctime", rf"\[?{dates.CTIME}(?:\s*<\s*[\d.]+\s*>)?\]?:?"),
-    ("iso", rf"\[?{dates.ISO}\]?:?"),
-    ("syslog", rf"\[?{dates.SYSLOG}\]?:?"),
+    ("iso", rf"\[?(?:{dates.WEEKDAY}\s)?{dates.ISO}(?: (?:{_ZONES})(?= ))?\]?:?"),
+    ("syslog", rf"\[?(?:(?:{dates.WEEKDAY}|\d{{4}})\s)?{dates.SYSLOG}\]?:?"),
     ("minute", rf"\[({_MONTH})\s?(\d{{1,2}}) (\d\d):(\d\d)\]"),  # dmesg -H, the first line of a minute
     ("unix", r"(\d{10}\.\d{1,9})(?=\s)"),  # journalctl -o short-unix
     ("kmsg", r"(\d{1,4}),(\d{1,20}),(\d{1,20}),[^;]{0,200};"),

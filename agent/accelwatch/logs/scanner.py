@@ -76,7 +76,7 @@ class Scanner:
         if partial:
             yield from self._block(partial + b"\n")
         for event in (*self._kernel.flush(), *self._training.flush()):
-            yield self._found(event, self._number)
+            yield self._found(event, self._number, True)
 
     def _block(self, data: bytes) -> Iterator[Found]:
         """Whole lines. Only those with a needle are looked at, and those that a record waits for."""
@@ -107,30 +107,32 @@ class Scanner:
                 yield from self._text(segment, number)
 
     def _text(self, raw: bytes, number: int) -> Iterator[Found]:
-        kernel, training = self._kernel.waiting, self._training.waiting
-        continues = kernel or training
+        kernel = in_kernel = self._kernel.waiting
+        training = in_training = self._training.waiting
         needles = self._needles.findall(raw)
         for needle in needles:
             of_kernel, of_training = self._wanted[needle]
             kernel, training = kernel or of_kernel, training or of_training
         text = raw.decode("utf-8", errors="replace")
         # What only continues a record is read as it is: its prefixes say nothing new, and are most of the work.
-        line = prefixes.read(text, self._now) if needles or not continues else prefixes.Line(text)
-        if line.wall is not None or line.seconds is not None or not continues:
+        continues = (in_kernel or in_training) and not needles
+        line = prefixes.Line(text) if continues else prefixes.read(text, self._now)
+        timed = line.wall is not None or line.seconds is not None
+        if timed or not (in_kernel or in_training):
             self._wall, self._seconds = line.wall, line.seconds
         if kernel:
             for event in self._kernel.feed(line.text):
                 if not _forged(event, line):
-                    yield self._found(event, number)
+                    yield self._found(event, number, timed or in_kernel)
             if "mlx5_core " in text and (card := mlx5.unloads(text)) is not None:
-                yield Found(None, number, self._wall, self._seconds, card)
+                yield Found(None, number, line.wall, line.seconds, card)
         if training:
             for event in self._training.feed(line.text):
-                yield self._found(event, number)
+                yield self._found(event, number, timed or in_training)
 
-    def _found(self, event: LogEvent, number: int) -> Found:
-        event = msgspec.structs.replace(event, wall=self._wall, file=self._file)
-        return Found(event, number, self._wall, self._seconds)
+    def _found(self, event: LogEvent, number: int, timed: bool) -> Found:
+        wall, seconds = (self._wall, self._seconds) if timed else (None, None)
+        return Found(msgspec.structs.replace(event, wall=wall, file=self._file), number, wall, seconds)
 
 
 def _forged(event: LogEvent, line: prefixes.Line) -> bool:
@@ -145,6 +147,7 @@ def _forged(event: LogEvent, line: prefixes.Line) -> bool:
 
 _PROGRAMS_OWN = frozenset(("fabric_manager", "ascend"))
 _KERNEL_WORDS = re.compile(
-    r"NVRM: |nvidia-nvswitch\d|\[ascend\]|INFO: task |(?:NMI )?watchdog: |BUG: |Kernel panic|EDAC |mce: "
-    r"|(?:\{\d+\})?\[Hardware|mlx5_|pcieport |nvidia \d|nvme |XFS |EXT4|blk_|Buffer |Out of memory|Memory cgroup|Killed |traps: |segfault "
+    r"NVRM: |nvidia-nvswitch\d|\[ascend\]|INFO: task |(?:NMI )?watchdog: |BUG: |Kernel panic|EDAC |mce: |mlx5_|pcieport "
+    r"|(?:\{\d+\})?\[Hardware|nvidia \d|nvme |XFS |EXT4|blk_|Buffer |Out of memory|Memory cgroup|Killed "
+    r"|traps: |segfault "
 )
