@@ -15,7 +15,10 @@ from accelwatch.config import parse
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.sources import hccl_log
 from accelwatch.sources.base import Presence
+from accelwatch.sources.commands import ToolRunner
 from accelwatch.sources.hccl_log import HcclLog
+from accelwatch.sources.privileged import LocalReads
+from accelwatch.sources.registry import BUILDERS, Surroundings
 from support import FakeClock
 
 
@@ -337,6 +340,20 @@ def test_the_source_is_there_when_patterns_are_configured() -> None:
     assert HcclLog(paths=["/nowhere/*.log"], clock=FakeClock()).presence() is Presence.PRESENT
     assert HcclLog(paths=["/nowhere/*.log"], clock=FakeClock()).poll() == Snapshot(cursor="[]")
     assert parse("sources: {hccl_log: {paths: [/a/*.log]}}", "x").sources.hccl_log.paths == ("/a/*.log",)
+
+
+def test_the_agent_gives_back_its_cursor(tmp_path: Path) -> None:
+    """As the journal kept it."""
+    path = tmp_path / "a.log"
+    path.write_text("")
+    follower = Follower(path)
+    follower.poll()
+    append(path, line(1))
+    cursors = {"hccl_log": follower.cursor or ""}
+    runner = ToolRunner()
+    around = Surroundings(FakeClock(), runner, LocalReads(runner), list, lambda _records: None, cursors=cursors)
+    source = BUILDERS["hccl_log"](parse(f"sources: {{hccl_log: {{paths: [{path}]}}}}", "x").sources, around)
+    assert [event.rank for event in source.poll().events] == [1]
 
 
 @settings(max_examples=60, deadline=None)

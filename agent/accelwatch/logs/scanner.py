@@ -147,7 +147,7 @@ def _forged(event: LogEvent, line: prefixes.Line) -> bool:
 
 _PROGRAMS_OWN = frozenset(("fabric_manager", "ascend"))
 _KERNEL_WORDS = re.compile(
-    r"NVRM: |nvidia-nvswitch\d|\[ascend\]|INFO: task |(?:NMI )?watchdog: |BUG: |Kernel panic|EDAC |mce: |mlx5_|pcieport "
-    r"|(?:\{\d+\})?\[Hardware|nvidia \d|nvme |XFS |EXT4|blk_|Buffer |Out of memory|Memory cgroup|Killed "
-    r"|traps: |segfault "
+    r"NVRM: |nvidia-nvswitch\d|\[ascend\]|INFO: task |(?:NMI )?watchdog: |BUG: |Kernel panic|EDAC |mce: |mlx5_"
+    r"|(?:\{\d+\})?\[Hardware|pcieport |nvidia \d|nvme |XFS |EXT4|blk_|Buffer |Out of memory|Memory cgroup"
+    r"|Killed |traps: |segfault "
 )
