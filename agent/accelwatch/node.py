@@ -236,25 +236,16 @@ class Node:
                 self._device_view(row, measured.get(row.identity.key), loose.get(row.identity.key, []))
                 for row in self._inventory.rows()
             )
-            host = tuple(self._link_view("host", link.link, link.kind, link) for link in loose.get(None, []))
+            host = self._link_views("host", loose.get(None, []))
             processes = tuple(p for s in self._snapshots.values() for p in s.processes)
         return View(devices=devices, host_links=host, processes=processes)
 
     def _device_view(self, row: DeviceRow, device: Device | None, loose: list[Link]) -> DeviceView:
         owner = self._inventory.owner(row.identity)
-        readings = {link.link: link for link in (*((device.links if device else None) or ()), *loose)}
-        names = {name: link.kind for name, link in readings.items()}
-        for counter in ("link_drops", "link_errors"):
-            for label in self._counters.of(owner, counter):
-                kind, _, name = label.partition(":")
-                names.setdefault(name, LinkKind(kind))
         return DeviceView(
             row=row,
             device=device,
-            links=tuple(
-                self._link_view(owner, name, kind, readings.get(name))
-                for name, kind in sorted(names.items(), key=lambda item: (item[1], len(item[0]), item[0]))
-            ),
+            links=self._link_views(owner, [*((device.links if device else None) or ()), *loose]),
             ecc=tuple(
                 (label.partition(":")[0], ErrorKind(label.partition(":")[2]), total)
                 for label, total in sorted(self._counters.of(owner, "ecc_errors").items())
@@ -262,6 +253,19 @@ class Node:
             rows_remapped=tuple(
                 (ErrorKind(label), total) for label, total in sorted(self._counters.of(owner, "rows_remapped").items())
             ),
+        )
+
+    def _link_views(self, owner: str, read: Iterable[Link]) -> tuple[LinkView, ...]:
+        """Links that are read now, and those of which only the counters are left."""
+        readings = {link.link: link for link in read}
+        names = {name: link.kind for name, link in readings.items()}
+        for counter in ("link_drops", "link_errors"):
+            for label in self._counters.of(owner, counter):
+                kind, _, name = label.partition(":")
+                names.setdefault(name, LinkKind(kind))
+        return tuple(
+            self._link_view(owner, name, kind, readings.get(name))
+            for name, kind in sorted(names.items(), key=lambda item: (item[1], len(item[0]), item[0]))
         )
 
     def _link_view(self, owner: str, name: str, kind: LinkKind, reading: Link | None) -> LinkView:

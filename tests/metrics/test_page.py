@@ -147,6 +147,16 @@ def test_a_silent_source_takes_its_measurements_with_it_and_leaves_inventory_and
     assert not names & {"accelwatch_device_power_watts", "accelwatch_link_up", "accelwatch_device_health"}
 
 
+def test_the_hosts_own_ports_keep_their_counters_while_nobody_reads_them() -> None:
+    """So from the first page after a restart, too."""
+    node = Node(FakeClock())
+    port = Link(key=None, link="mlx5_0/1", kind=LinkKind.IB, state=LinkState.UP, drops=2, errors={"symbol_error": 3})
+    node.update("rdma", Snapshot(links=(port,)))
+    node.silence("rdma")
+    names = {name.partition("{")[0] for name in samples(page_of(node)) if "mlx5_0" in name}
+    assert names == {"accelwatch_link_drops_total", "accelwatch_link_errors_total"}
+
+
 def test_a_lost_or_missing_device_is_down_and_a_cut_list_makes_none_missing() -> None:
     """device_up is 0 on the driver's word only."""
     node = nvidia_node(3)
