@@ -106,9 +106,11 @@ def action(entry: Entry, taxonomy: Taxonomy) -> str:
     """What the driver itself asks for, else the taxonomy's."""
     event = entry.event
     asked = None if event.action is None else taxonomy.code(f"recovery_action_{event.action}", None)
-    return (asked.action if asked is not None else None) or taxonomy.action(
+    advice = (asked.action if asked is not None else None) or taxonomy.action(
         entry.meaning.class_.name, event.vendor, event.code, event.kind, severity=entry.severity
     )
+    # nvidia-smi takes the address for `-i`.
+    return advice.replace("<GPU>", f"{event.pci}.0") if event.vendor == "nvidia" and event.pci else advice
 
 
 def render(entries: list[Entry], taxonomy: Taxonomy, several: bool) -> str:
