@@ -49,6 +49,7 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     run_id: str | None = None
     attempt: str | None = None
+    run_devices: int | None = None  # of the whole run, as far as this node knows
     onset_at: float | None = None
     active: bool = True
     cleared_at: float | None = None
@@ -59,11 +60,13 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
     application: bool = False  # shown on several devices of its run at once: the job's doing
     settles_at: float | None = None  # until then it may turn out to be the application's doing
     drill: bool = False
+    ends_at: float | None = None  # of a drill: when it clears itself
     journalled: bool = True  # False: shown before a sick disk took it
     labels: tuple[str, ...] = ()  # of its series, as `faults.labels` fixes them
     former_labels: tuple[tuple[str, ...], ...] = ()  # those that an escalation replaced
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes another sign part of the same episode: vendor, device or place, class."""
-        return self.vendor, self.device if self.device is not None else f"@{self.place or ''}", self.class_
+        """What makes another sign part of the same episode: vendor, device or place, class. A drill takes no signs."""
+        vendor = f"drill {self.vendor}" if self.drill else self.vendor
+        return vendor, self.device if self.device is not None else f"@{self.place or ''}", self.class_

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from accelwatch.detectors.base import Context
-from accelwatch.faults import clearing, history, incidents
+from accelwatch.detectors.base import Context, Known
+from accelwatch.faults import clearing, drills, history, incidents
 from accelwatch.faults.clearing import Evidence
 from accelwatch.faults.episode import Condition, Episode
 from accelwatch.faults.opening import (
@@ -75,7 +75,9 @@ class Ledger:
             if episode.settles_at is not None and now >= episode.settles_at:
                 self._settle(episode, context, now, wall)
         for episode in self._shelf.active():
-            because = clearing.over(episode, self._taxonomy.class_(episode.class_), evidence(episode), now)
+            class_ = self._taxonomy.class_(episode.class_)
+            drill = episode.drill
+            because = drills.over(episode, now) if drill else clearing.over(episode, class_, evidence(episode), now)
             if because is not None:
                 self._clear(episode, because, now, wall)
         self._shelf.age(now)
@@ -92,7 +94,30 @@ class Ledger:
             return None
         return self._clear(episode, f"operator: {reason}", now, wall)
 
+    def drill(
+        self, class_: str, vendor: str, known: Known | None, now: float, wall: float, seconds: float
+    ) -> Episode | None:
+        """Opens a drill; `None` when the same one is active. Raises `KeyError` for a class that does not exist."""
+        last = self._shelf.latest(drills.key(vendor, known.label if known is not None else None, class_))
+        if last is not None and last.active:
+            return None
+        number = self._next_id
+        self._next_id += 1
+        episode = drills.begin(number, self._taxonomy.class_(class_), self._node, vendor, known, now, wall, seconds)
+        self._shelf.put(episode)
+        return self._current(episode)
+
+    def note_run_devices(self, number: int, devices: int) -> None:
+        """How many devices the run has that the episode touches."""
+        episode = self._shelf.get(number)
+        if episode is not None and episode.run_devices != devices:
+            self._shelf.put(msgspec.structs.replace(episode, run_devices=devices))
+
     # --- what is known
+
+    def paging(self) -> list[Episode]:
+        """Episodes that were routed to a page, active ones and those that ended lately; by id."""
+        return self._shelf.paging()
 
     def active(self) -> list[Episode]:
         """Active episodes, the worst first, then the oldest."""

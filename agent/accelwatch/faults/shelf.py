@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from accelwatch.faults.episode import Episode
 from accelwatch.faults.labels import labelled
+from accelwatch.taxonomy.model import Notify
 
 # How old `last seen` on disk may be while nothing else of an episode changes.
 REFRESH_SECONDS = 60.0
@@ -30,6 +31,7 @@ class Shelf:
         self._settling: dict[int, None] = {}
         self._fresh: dict[int, None] = {}
         self._shown: dict[int, None] = {}
+        self._paging: dict[int, None] = {}
         self._past: dict[tuple[str, str], dict[int, None]] = {}  # of one owner and class
         self._places: dict[str, int] = {}
         self._dirty: set[int] = set()
@@ -60,6 +62,7 @@ class Shelf:
         self._all[number] = episode
         self._fresh[number] = None
         self._shown[number] = None
+        _mark(self._paging, number, _pages(episode))
         _mark(self._active, number, episode.active)
         _mark(self._settling, number, episode.settles_at is not None)
         if write or episode.last_at - self._written_at.get(number, 0.0) >= REFRESH_SECONDS:
@@ -71,7 +74,7 @@ class Shelf:
         if episode is None or episode.active or number in self._dirty:
             return
         del self._all[number]
-        for index in (self._active, self._settling, self._fresh, self._shown):
+        for index in (self._active, self._settling, self._fresh, self._shown, self._paging):
             index.pop(number, None)
         self._written_at.pop(number, None)
         past = self._past.get(_past_key(episode), {})
@@ -111,10 +114,15 @@ class Shelf:
             del self._fresh[number]
         for number in [n for n in self._shown if _ended(self._all[n]) < now - SHOWN_SECONDS]:
             del self._shown[number]
+            self._paging.pop(number, None)
 
     def shown(self) -> list[Episode]:
         """Those that are active, or were within the hour; active ones first, then the latest."""
         return sorted((self._all[number] for number in self._shown), key=lambda e: (not e.active, -e.last_at, -e.id))
+
+    def paging(self) -> list[Episode]:
+        """Those that a page was meant for once, as long as they are shown; by id."""
+        return [self._all[number] for number in sorted(self._paging)]
 
     def past(self, class_: str, owner: str) -> list[Episode]:
         """Every episode of a class on one device, by what `owner_of` gives."""
@@ -146,7 +154,13 @@ def _ended(episode: Episode) -> float:
     return math.inf if episode.active else max(episode.last_at, episode.cleared_at or 0.0)
 
 
+def _pages(episode: Episode) -> bool:
+    return any(labels[-1] == Notify.PAGE.value for labels in (episode.labels, *episode.former_labels) if labels)
+
+
 def _past_key(episode: Episode) -> tuple[str, str]:
+    if episode.drill:
+        return "drill", episode.class_  # nothing was tried, nothing came back
     return owner_of(episode.owner, episode.vendor, episode.device, episode.place), episode.class_
 
 
