@@ -48,6 +48,17 @@ def counted(metrics: AgentMetrics, name: str) -> float:
     return value
 
 
+def test_the_first_failure_does_not_stretch_the_interval() -> None:
+    """A driver that blocks is asked again soon; one that goes on blocking costs its quarter of the time."""
+    clock = FakeClock()
+    source = Scripted(clock)
+    polled = Polled(source, 10.0, clock)
+    source.seconds, source.error = 10.0, SourceError("no answer within 10 s")
+    for interval in (10.0, 40.0, 40.0):
+        polled.poll(AgentMetrics())
+        assert polled.stretched() == interval
+
+
 def test_a_poll_that_takes_more_than_a_quarter_stretches_its_interval() -> None:
     """Ten seconds of work every forty, and back when it is fast again."""
     clock = FakeClock()

@@ -44,6 +44,7 @@ class Polled:
         self._last_success: float | None = None
         self._error: str | None = None
         self.failure: SourceError | None = None  # of the last poll
+        self._failures = 0  # in a row
 
     @property
     def status(self) -> SourceStatus:
@@ -81,6 +82,7 @@ class Polled:
         if self._up is False:
             log.get().info("source answers again", source=name)
         self._up = True
+        self._failures = 0
         self.failure = None
         self._error = "; ".join(snapshot.problems) or None
         self._last_success = self._clock.time()
@@ -90,13 +92,19 @@ class Polled:
         return snapshot
 
     def stretched(self) -> float:
-        """The interval that keeps the source within its share of the time."""
+        """The interval that keeps the source within its share of the time.
+
+        The first failure leaves it as it is: whether a driver answers is asked again soon.
+        """
         if self._seconds is None:
             return self.configured_interval
+        if self._failures == 1:
+            return self.interval
         return max(self.configured_interval, min(self._seconds / BUSY_SHARE, STRETCH_LIMIT_SECONDS))
 
     def _failed(self, metrics: AgentMetrics, message: str, sample: str | None) -> None:
         metrics.errors.labels(self.source.name).inc()
+        self._failures += 1
         self._up = False
         self._error = message
         self._say("source failed", message, sample)

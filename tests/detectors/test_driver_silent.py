@@ -34,6 +34,14 @@ def test_a_driver_that_blocks_is_told_after_two_deadlines(fed: Make, source: str
     driver.quiet(answered(source, device(GPU)))
 
 
+def test_the_second_call_in_a_row_that_runs_into_its_deadline_tells(fed: Make) -> None:
+    driver = fed(DriverSilent())
+    driver.quiet(silent("npu_smi", timed_out=True, since=1010.0))
+    assert len(driver.signs(silent("npu_smi", timed_out=True, since=1010.0), 6)) == 1
+    driver.gone(answered("npu_smi"))
+    driver.quiet(silent("npu_smi", timed_out=True, since=driver.now + 1))
+
+
 def test_other_failures_wait_five_minutes_and_need_a_source_that_worked(fed: Make) -> None:
     driver = fed(DriverSilent())
     driver.quiet(silent("npu_smi", since=1010.0))

@@ -15,9 +15,10 @@ from accelwatch.faults.sign import Finding
 CLASS = "driver_software"
 CONDITION = "does not answer"
 
-# One call that runs into its deadline may have met a busy driver; a silence as long as two deadlines (5 s of NVML,
-# 10 s of the tools, by default) has not. Ours: published are blocks of 6 to 45 s for each call that never end
-# (Xid 119, reference/nvidia.md section 3).
+# One call that runs into its deadline may have met a busy driver; the next one that does, too, or a silence as long as
+# two deadlines (5 s of NVML, 10 s of the tools, by default) has not. Ours: published are blocks of 6 to 45 s for each
+# call that never end (Xid 119, reference/nvidia.md section 3).
+TIMED_OUT_POLLS = 2
 TIMED_OUT_SECONDS = {"nvml": 10.0, "npu_smi": 20.0, "hccn_tool": 20.0}
 # A tool that ends with an error may be in the middle of an upgrade or of a restart of its service. Ours.
 FAILED_SECONDS = 300.0
@@ -32,6 +33,7 @@ class Silence(msgspec.Struct, frozen=True):
     answered: bool = False  # at any time since the agent first ran here
     since: float | None = None
     timed_out: bool = False  # a call of this silence ran into its deadline
+    timeouts: int = 0  # how many did
 
 
 class State(msgspec.Struct, frozen=True):
@@ -88,11 +90,15 @@ class DriverSilent:
 
 def _longer(before: Silence, reading: Silent, now: float) -> Silence:
     since = before.since if before.since is not None else min(reading.since or now, now)
-    return Silence(before.answered, since, before.timed_out or reading.timed_out)
+    return Silence(
+        before.answered, since, before.timed_out or reading.timed_out, before.timeouts + int(reading.timed_out)
+    )
 
 
 def _limit(silence: Silence, reading: Silent) -> float | None:
     """How long this kind of silence may last; `None`: a source that never worked here and only says so."""
+    if silence.timeouts >= TIMED_OUT_POLLS:
+        return 0.0
     if silence.timed_out:
         return TIMED_OUT_SECONDS[reading.source]
     if MISMATCH_WORDS in reading.error:
