@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) prometheus-node-exporter systemd
 
-.PHONY: install run test test-systemd bench lint metrics-table constraints clean
+.PHONY: install run test test-systemd campaign bench lint metrics-table constraints clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,10 @@ bench: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@$(BIN)/python tests/benchmarks/run.py
 
+# Faults injected into simulated nodes, and agents killed meanwhile: about half an hour. REPORT: where figures are left.
+campaign: $(VENV)/.installed-test
+	@PYTHONPATH=tests $(BIN)/python -m campaign.run --report $(or $(REPORT),.campaign)
+
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -52,4 +56,4 @@ constraints: $(VENV)/.installed-test
 	   $(BIN)/pip freeze --exclude-editable; } > constraints.txt
 
 clean:
-	@rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .run .campaign .mypy_cache .ruff_cache .pytest_cache .hypothesis
