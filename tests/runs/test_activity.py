@@ -146,6 +146,17 @@ def test_the_level_is_the_p90_of_work_not_of_waiting() -> None:
     assert state.power.value == pytest.approx(550, rel=0.03)
 
 
+def test_short_waits_do_not_pull_the_level_down_where_no_limit_is_told() -> None:
+    state = None
+    for second in range(1800):
+        works = second < 120 or second % 40 < 2
+        reading = sample(second, 300 if works else 125, 0.9 if works else 1.0, vendor="ascend", power_limit_watts=None)
+        state = activity.observe(state, reading, 95.0, frozen=False, cpu_low=None)
+    assert state is not None
+    assert state.power.value == pytest.approx(300, rel=0.03)
+    assert state.activity is Activity.SPIN
+
+
 def test_the_level_forgets_within_half_an_hour_of_work_and_not_while_frozen() -> None:
     state = trained(1800)
     for second in range(1800, 1800 + 1800):

@@ -109,6 +109,36 @@ def test_states_and_last_progress_are_told_for_each_device() -> None:
     assert last[bench.key(2)] == pytest.approx(bench.now - 38, abs=1)
 
 
+def test_a_wait_that_sets_in_slowly_is_dated_back_to_the_last_progress() -> None:
+    """Sensors lag, and a collective lets go of its devices one after the other."""
+    bench = Bench()
+    bench.start()
+    onset = bench.now
+    bench.run(20, NVIDIA["spin"].but(watts=270))
+    bench.run(290, "spin")
+    assert bench.verdict.since == pytest.approx(onset, abs=2)
+    assert bench.first(Level.HANG) == pytest.approx(onset + 300, abs=2)
+
+
+def test_a_minute_of_something_between_two_waits_parts_them() -> None:
+    bench = Bench()
+    bench.start()
+    for _ in range(6):
+        bench.run(130, "spin")
+        bench.run(60, NVIDIA["spin"].but(watts=270))
+    assert bench.highest is Level.NONE
+
+
+def test_a_second_of_something_now_and_then_does_not() -> None:
+    bench = Bench()
+    bench.start()
+    onset = bench.now
+    for _ in range(8):
+        bench.run(40, "spin")
+        bench.run(2, NVIDIA["spin"].but(watts=270))
+    assert bench.first(Level.HANG) == pytest.approx(onset + 300, abs=5)
+
+
 @INTERVALS
 @pytest.mark.parametrize("benign", [60, 150, 250])
 def test_the_threshold_is_three_times_the_longest_wait_that_ended_well(interval: float, benign: int) -> None:
