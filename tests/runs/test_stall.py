@@ -55,6 +55,18 @@ def test_with_an_active_cause_it_is_flagged_within_60_s(vendor: str, interval: f
     assert flagged - onset <= 60
 
 
+def test_what_was_written_before_the_wait_is_no_save() -> None:
+    bench = Bench()
+    bench.start()
+    bench.run(120, NVIDIA["train"].but(written=60e6))
+    onset = bench.now
+    bench.cause = True
+    hang(bench, 60)
+    flagged = bench.first(Level.HANG)
+    assert flagged is not None
+    assert flagged - onset <= 60
+
+
 def test_a_cause_does_not_make_a_hang_of_a_wait_as_long_as_the_runs_own() -> None:
     bench = Bench()
     bench.start()
