@@ -121,13 +121,13 @@ class Node:
         with self._lock:
             return {device.key: device for snapshot in self._snapshots.values() for device in snapshot.devices}
 
-    def packets(self) -> dict[DeviceKey, int]:
-        """Packets over the links of each device, where its links count them."""
-        sums: dict[DeviceKey, int] = {}
+    def packets(self) -> dict[DeviceKey, tuple[int, ...]]:
+        """Packets over the links of each device, where its links count them; one number for each source of them."""
+        sums: dict[DeviceKey, tuple[int, ...]] = {}
         with self._lock:
-            for packets in self._packets.values():
+            for _, packets in sorted(self._packets.items()):
                 for key, number in packets.items():
-                    sums[key] = sums.get(key, 0) + number
+                    sums[key] = (*sums.get(key, ()), number)
         return sums
 
     def known(self) -> Mapping[DeviceKey, Known]:

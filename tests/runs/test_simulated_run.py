@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from accelwatch.runs import idle, stall
 from accelwatch.runs.sample import Sample, Work
 from accelwatch.runs.stall import Level, Verdict
 from accelwatch.simulator.scenario import NodeSpec, Phase, Scenario
-from accelwatch.simulator.state import Process
+from accelwatch.simulator.state import Node, Process
 from accelwatch.simulator.world import World
 
 FAMILIES = pytest.mark.parametrize("family", ["ampere", "hopper", "blackwell", "310P", "910", "910B", "A3", "950"])
@@ -27,6 +29,8 @@ def replay(family: str, phases: list[tuple[float, str]], until: float) -> list[t
         at += interval
         seen = world.node("n", at)
         devices = list(seen.nvidia) or list(seen.ascend)
+        # Of an NPU npu-smi and hccn_tool count packets once a minute, each at its own time.
+        counted = [world.node("n", last_read(at, phase)) for phase in (0.0, 20.0)]
         samples = [
             Sample(
                 vendor=vendor,
@@ -36,7 +40,7 @@ def replay(family: str, phases: list[tuple[float, str]], until: float) -> list[t
                 power_watts=device.power_watts,
                 power_limit_watts=getattr(device, "power_limit_watts", None),
                 utilization_ratio=device.utilization_percent / 100,
-                traffic_packets=device.links[0].packets if device.links else None,
+                **traffic(device.index, seen, counted),
                 memory_used_bytes=device.memory_used_mib << 20,
             )
             for device in devices
@@ -59,6 +63,17 @@ def replay(family: str, phases: list[tuple[float, str]], until: float) -> list[t
         state, verdict = stall.step(state, samples, work, at, floors=floors)
         results.append((at, verdict))
     return results
+
+
+def last_read(at: float, phase: float) -> float:
+    return max(0.0, (at - phase) // 60 * 60 + phase)
+
+
+def traffic(device: int, seen: Node, counted: list[Node]) -> dict[str, Any]:
+    if not seen.ascend or not seen.ascend[device].links:
+        return {}
+    parts = tuple(node.ascend[device].links[0].packets for node in counted)
+    return {"traffic_packets": sum(parts), "traffic_parts": parts}
 
 
 def reached(results: list[tuple[float, Verdict]], level: Level) -> float | None:

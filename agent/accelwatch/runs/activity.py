@@ -32,6 +32,8 @@ LEAST_SPAN_OF_LIMIT, LEAST_SPAN_OF_IDLE, LEAST_SPAN_WATTS = 0.2, 0.2, 3.0
 LOW_TRAFFIC_SHARE, LOW_TRAFFIC_PER_SECOND, TRAFFIC_WINDOW_SECONDS = 0.02, 100 / 60, 60.0
 # A counter that has not moved may just not have been read again: sources read these every minute at the slowest.
 STILL_WINDOW_SECONDS = 130.0
+# By then each of them has been read again: a minute, and one reading more.
+COUNTER_AGE_SECONDS = 70.0
 # A reading stands for the time since the one before, but not for a gap: at most for twice the usual distance.
 GAP_FACTOR = 2.0
 # The memory of a process that is gone: what remains is the driver's own.
@@ -53,14 +55,36 @@ class Activity(enum.StrEnum):
         return self in (Activity.SPIN, Activity.QUIET)
 
 
+class Counter(msgspec.Struct, frozen=True):
+    """One counter of packets: when it last moved, and how long after the time before."""
+
+    packets: int
+    moved_at: float
+    gap: float = COUNTER_AGE_SECONDS
+
+    def seen(self, packets: int, at: float) -> Counter:
+        """The counter after one more look."""
+        return self if packets == self.packets else Counter(packets, at, at - self.moved_at)
+
+    def read_at(self, now: float) -> float:
+        """Its number is at least as new as that. One that stands still has been read since it moved."""
+        return max(self.moved_at, now - max(self.gap, COUNTER_AGE_SECONDS))
+
+
 class Traffic(msgspec.Struct, frozen=True):
-    """A device's packets: where the present window began, the rate of the last whole one, the rate at work."""
+    """A device's packets: where the present window began, the rate of the last whole one, the rate at work.
+
+    What a window counts may have flowed before it began, after `since`: the counters are read less often than looked
+    at. `rate_since` is the same of the last whole one.
+    """
 
     began: float
     packets: int
     rate: float | None = None  # per second
-    rate_began: float = 0.0
+    rate_since: float = 0.0
     usual: float | None = None
+    since: float = 0.0
+    counters: tuple[Counter, ...] = ()
 
     @property
     def flowing(self) -> bool | None:
@@ -182,8 +206,13 @@ def _traffic(traffic: Traffic | None, sample: Sample, activity: Activity) -> Tra
     packets = sample.traffic_packets
     if packets is None:
         return None
-    if traffic is None or packets < traffic.packets:
-        return Traffic(sample.at, packets)
+    parts = sample.traffic_parts or (packets,)
+    if traffic is None or packets < traffic.packets or len(parts) != len(traffic.counters):
+        counters = tuple(Counter(part, sample.at - COUNTER_AGE_SECONDS) for part in parts)
+        return Traffic(sample.at, packets, since=sample.at - COUNTER_AGE_SECONDS, counters=counters)
+    if parts != tuple(counter.packets for counter in traffic.counters):
+        moved = tuple(c.seen(part, sample.at) for c, part in zip(traffic.counters, parts, strict=True))
+        traffic = msgspec.structs.replace(traffic, counters=moved)
     length = sample.at - traffic.began
     if length < (TRAFFIC_WINDOW_SECONDS if packets > traffic.packets else STILL_WINDOW_SECONDS):
         return traffic
@@ -191,7 +220,8 @@ def _traffic(traffic: Traffic | None, sample: Sample, activity: Activity) -> Tra
     if activity is Activity.BUSY:
         share = 1 - math.exp(-length / reference.MEMORY_SECONDS)
         usual = rate if usual is None else usual + share * (rate - usual)
-    return Traffic(sample.at, packets, rate, traffic.began, usual)
+    since = min(counter.read_at(sample.at) for counter in traffic.counters)
+    return Traffic(sample.at, packets, rate, traffic.since, usual, since, traffic.counters)
 
 
 def _classify(

@@ -27,7 +27,7 @@ _HELD_DOWN = frozenset(
 
 
 def samples(
-    devices: Iterable[Device], labels: Mapping[DeviceKey, str], packets: Mapping[DeviceKey, int], now: float
+    devices: Iterable[Device], labels: Mapping[DeviceKey, str], packets: Mapping[DeviceKey, tuple[int, ...]], now: float
 ) -> list[Sample]:
     """One sample per device that answers; a MIG device has no power of its own and gives none."""
     result = []
@@ -36,11 +36,11 @@ def samples(
         if label is None or device.sensors is None or device.state is not DeviceState.UP:
             continue
         if device.identity.parent is None:
-            result.append(_sample(device, device.sensors, label, packets.get(device.key), now))
+            result.append(_sample(device, device.sensors, label, packets.get(device.key, ()), now))
     return result
 
 
-def _sample(device: Device, sensors: Sensors, label: str, packets: int | None, now: float) -> Sample:
+def _sample(device: Device, sensors: Sensors, label: str, packets: tuple[int, ...], now: float) -> Sample:
     clock = next((clock.hertz for clock in sensors.clocks if clock.domain in _COMPUTE_CLOCKS), None)
     throttle = sensors.throttle
     return Sample(
@@ -54,7 +54,8 @@ def _sample(device: Device, sensors: Sensors, label: str, packets: int | None, n
         clock_hertz=clock,
         throttled=None if throttle is None else not _HELD_DOWN.isdisjoint(throttle),
         temperature_celsius=sensors.temperature_celsius,
-        traffic_packets=packets,
+        traffic_packets=sum(packets) if packets else None,
+        traffic_parts=packets,
         memory_used_bytes=sensors.memory_used_bytes,
     )
 

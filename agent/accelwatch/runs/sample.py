@@ -23,6 +23,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     throttled: bool | None = None  # held down by heat, power brake or hardware slowdown (not by the power cap alone)
     temperature_celsius: float | None = None
     traffic_packets: int | None = None  # sent and received on its links since ever
+    traffic_parts: tuple[int, ...] = ()  # what that is the sum of: counters that are read at different times
     memory_used_bytes: int | None = None
 
     @property

@@ -246,7 +246,9 @@ def _waiting(state: State, known: list[DeviceState], work: Work, seconds: float,
     level = _level(state, wait, work, now, active_cause)
     if level is Level.NONE:
         return state
-    return msgspec.structs.replace(state, level=max(level, state.level), since=wait.since, recovered=0.0)
+    # A wait that began anew, after devices that did neither, is still of the stall that was told.
+    since = wait.since if state.since is None or state.recovered else min(state.since, wait.since)
+    return msgspec.structs.replace(state, level=max(level, state.level), since=since, recovered=0.0)
 
 
 def _level(state: State, wait: Wait, work: Work, now: float, active_cause: bool) -> Level:
@@ -266,11 +268,11 @@ def _level(state: State, wait: Wait, work: Work, now: float, active_cause: bool)
 
 
 def _flowing(known: list[DeviceState], wait: Wait | None) -> bool:
-    """Whether the run's links carry data, by windows that lie wholly in the wait; unknown drops out."""
+    """Whether the run's links carry data, by windows that surely lie in the wait; unknown drops out."""
     rates = [device.traffic for device in known if device.traffic is not None and device.traffic.rate is not None]
     if wait is None:
         return False
-    rates = [traffic for traffic in rates if traffic.rate_began >= wait.since]
+    rates = [traffic for traffic in rates if traffic.rate_since >= wait.since]
     if not rates:
         return False
     usual = sum(traffic.usual or 0.0 for traffic in rates)
