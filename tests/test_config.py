@@ -48,7 +48,6 @@ def test_a_bad_file_names_file_line_key_and_what_was_expected(text: str, complai
     "text",
     [
         "web_config: /x",
-        "alertmanager: {urls: ['http://a']}",
         "expect: {devices: 8}",
     ],
 )

@@ -13,6 +13,7 @@ from accelwatch.core import Core
 from accelwatch.faults.shown import shown
 from accelwatch.metrics.exposition import Page
 from accelwatch.metrics.page import AgentStatus
+from accelwatch.operators import Operator
 from accelwatch.pipeline import Pipeline
 from accelwatch.runs.shown import document
 from accelwatch.scheduler import Scheduler
@@ -35,6 +36,7 @@ class Answers:
         status: Callable[[], AgentStatus],
         page: Callable[[], Page],
         started: Callable[[], bool],
+        pagers: Callable[[], int] = lambda: 0,
     ) -> None:
         self._core = core
         self._pipeline = pipeline
@@ -42,6 +44,7 @@ class Answers:
         self._status = status
         self._page = page
         self._started = started
+        self._operator = Operator(core, pipeline, pagers)
 
     @property
     def routes(self) -> dict[str, Callable[[Request], Response]]:
@@ -53,7 +56,8 @@ class Answers:
         with self._pipeline.lock:
             view = self._core.node.view()
             faults = [shown(episode) for episode in self._core.ledger.active()]
-        return report.document(self._status().node, view, faults, self._scheduler.statuses)
+            planned = self._operator.planned()
+        return report.document(self._status().node, view, faults, self._scheduler.statuses, planned)
 
     def _past(self) -> dict[str, Any]:
         """Runs and faults of the last day, newest first."""
@@ -129,6 +133,8 @@ class Answers:
             "clear": self._clear,
             "inventory": self._inventory,
             "inventory_accept": self._accept,
+            "drill": self._operator.drill,
+            "maintenance": self._operator.maintenance,
         }
         command = commands.get(request["command"])
         if command is None:

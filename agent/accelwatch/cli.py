@@ -25,6 +25,8 @@ COMMANDS = {
     "faults": ("commands.faults", "the faults in this node's journal, newest first"),
     "runs": ("commands.runs", "the runs in this node's journal, with their end and its cause"),
     "clear": ("commands.clear", "tell the running agent that a fault is over, and why"),
+    "drill": ("commands.drill", "send a marked fault through the whole chain, to prove that paging works"),
+    "maintenance": ("commands.maintenance", "planned work on this node: no pages, time counted apart; on, off, status"),
     "inventory": (
         "commands.inventory",
         "the devices that this node has learned; `accept` forgets those that are gone",

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from accelwatch.pager import address
+
 DEFAULT_PATH = Path("/etc/accelwatch/accelwatch.yml")
 ENVIRONMENT_VARIABLE = "ACCELWATCH_CONFIG"
 
@@ -21,7 +23,6 @@ NOT_YET = (
     ("web_config",),
     ("expect", "devices"),
     ("expect", "links"),
-    ("alertmanager", "urls"),
 )
 
 _LABEL = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*$")
@@ -115,10 +116,19 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     links: int | None = None
 
 
+class BasicAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who the agent is to an Alertmanager; the password stands in a file of its own."""
+
+    username: str
+    password_file: str
+
+
 class Alertmanager(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the fast path posts to."""
+    """Where the fast path posts to. `runbooks`: what runbook links begin with, as given to `rules export`."""
 
     urls: tuple[str, ...] = ()
+    basic_auth: BasicAuth | None = None
+    runbooks: str = "runbooks"
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -259,6 +269,18 @@ def _check_hccl_log(section: HcclLog, refuse: Callable[[str, str], None]) -> Non
             refuse(f"sources.hccl_log.paths[{number}]", f"Expected an absolute glob pattern, got `{pattern}`")
 
 
+def _check_alertmanager(section: Alertmanager, refuse: Callable[[str, str], None]) -> None:
+    for number, url in enumerate(section.urls):
+        try:
+            address.parse(url)
+        except ValueError as error:
+            refuse(f"alertmanager.urls[{number}]", str(error)[:1].upper() + str(error)[1:])
+    auth = section.basic_auth
+    if auth is not None and not Path(auth.password_file).is_absolute():
+        path = "alertmanager.basic_auth.password_file"
+        refuse(path, f"Expected an absolute path of a file with the password, got `{auth.password_file}`")
+
+
 def _check(config: Config, lines: dict[str, int], name: str) -> None:
     """What types alone do not say."""
 
@@ -272,6 +294,7 @@ def _check(config: Config, lines: dict[str, int], name: str) -> None:
         if value is not None and value != ():
             refuse(".".join(keys), "not implemented in this version; remove the key")
     _check_hccl_log(config.sources.hccl_log, refuse)
+    _check_alertmanager(config.alertmanager, refuse)
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         refuse("listen", f"Expected HOST:PORT such as `0.0.0.0:9817` or `[::]:9817`, got `{config.listen}`")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 
 import msgspec
 
+from accelwatch import maintenance as planned_work
 from accelwatch.clock import SteadyClock
 from accelwatch.config import Expect
 from accelwatch.detectors.base import Answered, Context, Known, Logged, Reading, Silent, Tick
@@ -23,9 +24,12 @@ from accelwatch.journal.rows import DeviceRow
 from accelwatch.journal.store import Loaded
 from accelwatch.kernel_time import KernelTimes
 from accelwatch.logs.kernel import KernelReader
+from accelwatch.maintenance import Maintenance
 from accelwatch.metrics.faults import DeviceCounts, FaultView
 from accelwatch.metrics.runs import RunPage
 from accelwatch.node import LISTED_BY, Node
+from accelwatch.pager.notice import Candidate
+from accelwatch.pager.standing import candidates
 from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.readings.log_event import Entry
@@ -67,7 +71,7 @@ class Core:
 
         `own_pid`: of the agent, whose children hold devices and are no runs.
         """
-        self._clock = clock
+        self.clock = self._clock = clock
         self.expect = expect or Expect()
         self.taxonomy = taxonomy
         self.node = Node(clock, loaded.devices, loaded.counters, loaded.links_seen_up)
@@ -83,6 +87,8 @@ class Core:
         self._records: dict[RunRef, RunRecord] = {}  # changed since the last commit
         self._resets = ResetWatch(clock.now() if loaded.clock is not None and loaded.clock.boot_id != boot_id else None)
         self._exposure = ExposureMeter()
+        self._maintenance = planned_work.restored(loaded.states)
+        self._kept_maintenance = self._maintenance
         self._silent_since: dict[str, float] = {}
         self._kept_at = clock.now()
         self._ticked_at = clock.now() - TICK_SECONDS
@@ -194,7 +200,26 @@ class Core:
         """An operator clears a fault."""
         return self.ledger.clear(number, reason, self._clock.now(), self._clock.time())
 
+    def drill(self, class_: str, vendor: str, known: Known | None, seconds: float) -> Episode | None:
+        """An operator has a fault acted; `None` when the same drill goes on already."""
+        return self.ledger.drill(class_, vendor, known, self._clock.now(), self._clock.time(), seconds)
+
+    def maintain(self, planned: Maintenance | None) -> None:
+        """An operator begins planned work, or ends it."""
+        self._maintenance = planned
+
     # --- what goes out
+
+    @property
+    def maintenance(self) -> Maintenance | None:
+        """Planned work that goes on now."""
+        planned = self._maintenance
+        return planned if planned is not None and self._clock.now() < planned.until_at else None
+
+    def paging(self) -> list[Candidate]:
+        """How the faults stand that the fast path speaks of."""
+        now = self._clock.now()
+        return candidates(self.ledger.paging(), self.taxonomy, self.node.known(), self.maintenance, now)
 
     def context(self) -> Context:
         """What detectors are told besides their reading."""
@@ -218,9 +243,13 @@ class Core:
     def take_changes(self, everything: bool = False) -> Changes:
         """What is to be committed. Exposure and states come along when something else does, or after a while."""
         now = self._clock.now()
+        self._note_run_sizes()
         episodes = self.ledger.take_changes()
         records, self._records = list(self._records.values()), {}
-        due = everything or bool(episodes) or bool(records) or now - self._kept_at >= KEEP_SECONDS
+        planned = self.maintenance
+        news = everything or bool(episodes) or bool(records) or planned is not self._kept_maintenance
+        self._kept_maintenance = planned
+        due = news or now - self._kept_at >= KEEP_SECONDS
         if due:
             self._kept_at = now
             for (owner, state), seconds in self._exposure.take().items():
@@ -231,7 +260,7 @@ class Core:
             devices=devices, counters=counters, links=links, episodes=episodes, runs=records, forget=forget
         )
         if due:
-            changes.states = self._changed_states()
+            changes.states = {**self._changed_states(), planned_work.STATE: planned_work.encode(planned)}
             changes.cursors, self._cursors = self._cursors, {}
         if not changes.empty:
             changes.clock = self._clock.keep()
@@ -278,6 +307,20 @@ class Core:
         )
 
     # --- inside
+
+    def _note_run_sizes(self) -> None:
+        """A page is for runs of some size, also after a restart when the run is long forgotten."""
+        episodes = [e for e in self.ledger.paging() if e.active and e.run_id is not None]
+        if not episodes:
+            return
+        sizes: dict[str, int] = {}
+        for record in (*self.runs.tracker.ended, *self.runs.tracker.open):
+            size = record.world_size if record.world_size is not None else len(record.devices)
+            sizes[record.run_id] = max(size, sizes.get(record.run_id, 0))
+        for episode in episodes:
+            size = sizes.get(episode.run_id or "", 0)
+            if size > (episode.run_devices or 0):
+                self.ledger.note_run_devices(episode.id, size)
 
     def _counts(self, device: Known) -> DeviceCounts:
         owner = self.node.owner_of(device.key)
@@ -351,7 +394,7 @@ class Core:
             busy = utilization is not None and utilization >= BUSY_UTILIZATION
             allocated = busy or bool(device.processes) or device.key in runs
             seen.append(Seen(owner=self.node.owner(device.identity), allocated=allocated, busy=busy))
-        self._exposure.answered(source, seen, now, interval)
+        self._exposure.answered(source, seen, now, interval, maintenance=self.maintenance is not None)
 
 
 def _book_state(states: Mapping[str, bytes]) -> BookState | None:

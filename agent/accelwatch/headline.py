@@ -14,7 +14,8 @@ def headline(
     sources: Iterable[Mapping[str, Any]],
 ) -> str:
     """One line in plain words; never `all healthy` beside a fault that is active."""
-    known, active = list(devices), [fault for fault in faults if fault["severity"] != "informational"]
+    known, real = list(devices), [fault for fault in faults if not fault.get("drill")]
+    active = [fault for fault in real if fault["severity"] != "informational"]
     sick = [device for device in known if device["health"] not in ("ok", "unknown")]
     unknown = [device for device in known if device["health"] == "unknown"]
     lost = {(fault["vendor"], fault["device"]) for fault in active if fault["class"] == "device_lost"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,8 +21,14 @@ SCHEMA = 1
 HEALTHY, DEGRADED, RUN_ENDING, CANNOT_TELL = 0, 1, 2, 3
 
 
-def document(node: str, view: View, faults: Iterable[Fault], sources: Iterable[SourceStatus]) -> dict[str, Any]:
-    """The document in the schema of design.md; plain JSON types only."""
+def document(
+    node: str,
+    view: View,
+    faults: Iterable[Fault],
+    sources: Iterable[SourceStatus],
+    maintenance: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The document in the schema of design.md; plain JSON types only. `maintenance`: `until`, `reason`, `by`."""
     return {
         "schema": SCHEMA,
         "node": node,
@@ -31,15 +37,18 @@ def document(node: str, view: View, faults: Iterable[Fault], sources: Iterable[S
         "sources": [
             {"source": s.source, "up": bool(s.up), "seconds": _rounded(s.seconds), "error": s.error} for s in sources
         ],
+        "maintenance": None if maintenance is None else dict(maintenance),
     }
 
 
 def exit_status(report: dict[str, Any]) -> int:
     """0 healthy, 1 degraded, 2 a run-ending hardware or infrastructure fault is active, 3 cannot tell.
 
-    What the application did itself, a symptom, or an echo never exceeds 1 (design.md, Commands).
+    What the application did itself, a symptom, or an echo never exceeds 1 (design.md, Commands). A drill is no fault:
+    a scheduler that asks must not drain the node for it.
     """
-    if any(_ends_runs(fault) for fault in report["faults"]):
+    faults = [fault for fault in report["faults"] if not fault.get("drill")]
+    if any(_ends_runs(fault) for fault in faults):
         return RUN_ENDING
     listing = [source for source in report["sources"] if source["source"] in LISTED_BY]
     if not any(source["up"] for source in listing):
@@ -48,7 +57,7 @@ def exit_status(report: dict[str, Any]) -> int:
         return DEGRADED
     if any(not source["up"] for source in report["sources"]):
         return DEGRADED
-    return DEGRADED if any(fault["severity"] != Severity.INFORMATIONAL for fault in report["faults"]) else HEALTHY
+    return DEGRADED if any(fault["severity"] != Severity.INFORMATIONAL for fault in faults) else HEALTHY
 
 
 def _ends_runs(fault: dict[str, Any]) -> bool:

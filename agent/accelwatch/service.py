@@ -19,6 +19,7 @@ from accelwatch.journal.writer import Writer
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.exposition import Page
 from accelwatch.metrics.page import AgentStatus, Renderer
+from accelwatch.pager.pager import Pager
 from accelwatch.pipeline import Pipeline
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.readings.snapshot import Snapshot
@@ -62,8 +63,10 @@ class Agent:
             kernel_clock=Path(self.config.sources.kernel_log.path).is_char_device(),
             own_pid=os.getpid(),
         )
-        self._pipeline = Pipeline(self._core, self._writer, self._publish)
         self._metrics = AgentMetrics()
+        self._pager = Pager(self.config, self._core.taxonomy, self._system_clock, self._metrics)
+        self._planned = self._core.maintenance
+        self._pipeline = Pipeline(self._core, self._writer, self._publish, self._hand_to_pager)
         self._renderer = Renderer(self._metrics)
         self._render_lock = threading.Lock()
         self._scheduler = Scheduler(self._clock, self._metrics, self._deliver)
@@ -86,6 +89,7 @@ class Agent:
             self._status,
             page=lambda: self._page,
             started=lambda: self._sources_started,
+            pagers=lambda: self._pager.count,
         )
         self.server = Server(self.answers.routes, report=_report_flaw)
         self._stop = threading.Event()
@@ -100,6 +104,7 @@ class Agent:
         address = self.server.listen(self.config.listen)
         self.server.listen_control(Path(self.config.state_dir) / CONTROL_SOCKET, self.answers.control)
         self._writer.start()
+        self._pager.start()
         self._pipeline.start()
         self.server.start()
         self._scheduler.start()
@@ -118,6 +123,8 @@ class Agent:
         notifier.send("STOPPING=1")
         self._scheduler.close()
         self._pipeline.close()
+        self._hand_to_pager()
+        self._pager.close()
         self.server.close()
         self._writer.close()
         log.get().info("stopped")
@@ -163,6 +170,7 @@ class Agent:
         self._reload_time = self._clock.time()
         self._pipeline.put(lambda core: core.expect_now(self.config.expect))
         self._match_sources(old)
+        self._pager.configure(self.config)
         self._publish()
         log.get().info("configuration reloaded", config_hash=self.config.digest)
 
@@ -208,6 +216,16 @@ class Agent:
             self._had_ascend = True
             self._scheduler.poll_now("hccn_tool")  # it had nobody to ask about until now
 
+    def _hand_to_pager(self) -> None:
+        with self._pipeline.lock:
+            planned = self._core.maintenance
+            candidates = self._core.paging() if self._pager.on else []
+        if planned is None and self._planned is not None:
+            log.get().warning("maintenance is over", reason=self._planned.reason)
+        self._planned = planned
+        if self._pager.on:
+            self._pager.offer(candidates)
+
     def _publish(self) -> None:
         with self._render_lock:
             self._page = self._render()
@@ -219,9 +237,11 @@ class Agent:
             view = self._core.node.view()
             faults = self._core.fault_view(up, self._pipeline.unjournalled)
             runs = self._core.run_page()
-        return self._renderer.render(view, statuses, self._status(), faults, runs)
+            planned = self._core.maintenance
+        until = 0.0 if planned is None else self._clock.wall_of(planned.until_at)
+        return self._renderer.render(view, statuses, self._status(until), faults, runs)
 
-    def _status(self) -> AgentStatus:
+    def _status(self, maintenance_until: float = 0.0) -> AgentStatus:
         return AgentStatus(
             node=self.config.node_name,
             config_hash=self._digest,
@@ -229,6 +249,7 @@ class Agent:
             reload_successful=self._reload_ok,
             reload_time=self._reload_time,
             journal_degraded=self._writer.degraded,
+            maintenance_until=maintenance_until,
         )
 
     def _kernel_records(self, records: KernelRecords) -> None:

@@ -18,7 +18,7 @@ from journal_rows import WALL, cleared, ended, episode, run
 NODE = Asked("node7", "24h")
 FAULT_KEYS = {
     "class", "severity", "vendor", "device", "code", "codes", "incident", "echo", "message", "action", "first_seen",
-    "last_seen", "count", "run_id", "id", "active", "historical",
+    "last_seen", "count", "run_id", "drill", "id", "active", "historical",
 }  # fmt: skip
 RUN_KEYS = {
     "run_id", "attempt", "started", "ended", "outcome", "cause", "suspects", "devices", "lost_device_seconds",

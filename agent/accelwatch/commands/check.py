@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from accelwatch import config, log, report
-from accelwatch.clock import SystemClock
+from accelwatch import config, log, maintenance, report
+from accelwatch.clock import SteadyClock, SystemClock
 from accelwatch.commands.check_table import render
 from accelwatch.config import Config, ConfigError
 from accelwatch.faults.shown import shown
+from accelwatch.journal import reading
+from accelwatch.journal.rows import JournalError
 from accelwatch.once import poll_once
 from accelwatch.server import control
+from accelwatch.sources.kernel_log import boot_id_path, read_boot_id
 
 # The agent answers from memory; one that takes longer is as good as gone.
 AGENT_SECONDS = 5.0
@@ -57,4 +60,16 @@ def _from_agent(loaded: Config) -> dict[str, Any] | None:
 def _polled(loaded: Config) -> dict[str, Any]:
     polls = poll_once(loaded, SystemClock())
     faults = [shown(episode) for episode in polls.core.ledger.active()]
-    return report.document(loaded.node_name, polls.core.node.view(), faults, polls.sources)
+    planned = _planned(loaded)
+    return report.document(loaded.node_name, polls.core.node.view(), faults, polls.sources, planned)
+
+
+def _planned(loaded: Config) -> dict[str, str] | None:
+    """Planned work that an agent which does not run now was told of; it ends by wall time all the same."""
+    directory, clock = Path(loaded.state_dir), SystemClock()
+    try:
+        states, kept = reading.read_states(directory)
+    except JournalError:
+        return None
+    boot = read_boot_id(boot_id_path(Path(loaded.sources.processes.proc)))
+    return maintenance.described(maintenance.restored(states), SteadyClock(clock, boot, kept))

@@ -22,6 +22,9 @@ def render(document: dict[str, Any], colour: bool) -> str:
 
     told = headline(document["devices"], document["faults"], document["sources"])
     parts = [paint(f"{document['node']}: {told}", BOLD)]
+    planned = document.get("maintenance")
+    if planned is not None:
+        parts.append(paint(f"MAINTENANCE until {planned['until']}: {planned['reason']}; nothing pages", YELLOW))
     parts += [_fault(fault, paint) for fault in sorted(document["faults"], key=urgency)]
     if document["devices"]:
         parts.append("\n" + _devices(document["devices"], paint))
@@ -40,11 +43,12 @@ def render(document: dict[str, Any], colour: bool) -> str:
 
 
 def _fault(fault: dict[str, Any], paint: Any) -> str:
-    colour = RED if fault["severity"] == "run_ending" and not fault["echo"] else YELLOW
+    colour = RED if fault["severity"] == "run_ending" and not (fault["echo"] or fault.get("drill")) else YELLOW
     mark = paint(f"{fault['severity'].upper()} {fault['class']}", colour)
     place = name_of(fault) if fault["device"] is not None else f"{fault['vendor']}, the node as a whole"
     code = f" [{' '.join(fault['codes'] or [fault['code']])}]" if fault["code"] else ""
     echo = " (follows from another fault)" if fault["echo"] else ""
+    echo += " (a DRILL, no fault)" if fault.get("drill") else ""
     times = f", {fault['count']} times, last {fault['last_seen']}" if fault["count"] > 1 else ""
     run = f", run {fault['run_id']}" if fault["run_id"] else ""
     return (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import pwd
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,3 +24,14 @@ def ask(command: str, options: argparse.Namespace, request: dict[str, Any]) -> d
     except (config.ConfigError, control.ControlUnreachable, control.ControlError) as error:
         print(f"accelwatch {command}: {str(error).removeprefix(f'{command}: ')}", file=sys.stderr)
         return None
+
+
+def who() -> str:
+    """The person at the keyboard, for the agent's log: behind sudo the one who called it."""
+    name = os.environ.get("SUDO_USER")
+    if name:
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -26,3 +26,4 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, rename={"class_": "class"
     last_seen: str
     count: int
     run_id: str | None
+    drill: bool = False  # an operator's, to prove that paging works

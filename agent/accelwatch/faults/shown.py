@@ -25,6 +25,7 @@ def shown(episode: Episode) -> Fault:
         last_seen=rfc3339(episode.last_wall),
         count=episode.count,
         run_id=episode.run_id,
+        drill=episode.drill,
     )
 
 

@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
+from accelwatch.clock import Kept
 from accelwatch.faults.episode import Episode
 from accelwatch.journal import loaded, schema
 from accelwatch.journal.rows import DeviceRow, JournalError
@@ -44,6 +47,21 @@ def read_runs(directory: Path, since_wall: float) -> list[RunRecord]:
 def read_devices(directory: Path) -> list[DeviceRow]:
     """The inventory. Raises `JournalError`."""
     return read(directory, lambda db: loaded.devices(db, []))
+
+
+def read_states(directory: Path) -> tuple[dict[str, bytes], Kept | None]:
+    """States by their names, and the clock that their times are of. Raises `JournalError`."""
+
+    def query(db: sqlite3.Connection) -> tuple[dict[str, bytes], Kept | None]:
+        if schema.version(db) < 2:
+            return {}, None
+        states = {name: bytes(state) for name, state in db.execute("SELECT name, state FROM states")}
+        clock = db.execute("SELECT record FROM clock").fetchone()
+        with contextlib.suppress(msgspec.MsgspecError):
+            return states, msgspec.json.decode(clock[0], type=Kept) if clock is not None else None
+        return states, None
+
+    return read(directory, query)
 
 
 def read(directory: Path, query: Callable[[sqlite3.Connection], _Result]) -> _Result:

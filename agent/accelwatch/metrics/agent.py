@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+import contextlib
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.process_collector import ProcessCollector
@@ -11,6 +13,7 @@ from accelwatch.metrics import catalogue as c
 
 # From a sysfs read to a vendor tool that waits for its driver's 30 s time-out (reference/ascend.md section 2.3).
 DURATION_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0)
+POST_RESULTS = ("success", "failure", "refused")
 
 
 class AgentMetrics:
@@ -37,6 +40,16 @@ class AgentMetrics:
             c.KERNEL_RECORDS_LOST.full_name, c.KERNEL_RECORDS_LOST.help, registry=self.registry
         )
         self.rendering = Counter(c.RENDER_SECONDS.full_name, c.RENDER_SECONDS.help, registry=self.registry)
+        self._posts = Counter(c.PAGER_POSTS.full_name, c.PAGER_POSTS.help, c.PAGER_POSTS.labels, registry=self.registry)
+        self._pager_up = Gauge(c.PAGER_UP.full_name, c.PAGER_UP.help, c.PAGER_UP.labels, registry=self.registry)
+        self._pager_queue = Gauge(
+            c.PAGER_QUEUE.full_name, c.PAGER_QUEUE.help, c.PAGER_QUEUE.labels, registry=self.registry
+        )
+        self._pager_dropped = Counter(
+            c.PAGER_DROPPED.full_name, c.PAGER_DROPPED.help, c.PAGER_DROPPED.labels, registry=self.registry
+        )
+        self._pagers: set[str] = set()
+        self._dropped: dict[str, int] = {}
         ProcessCollector(registry=self.registry)
 
     def know(self, source: str) -> None:
@@ -44,6 +57,35 @@ class AgentMetrics:
         self.duration.labels(source)
         self.errors.labels(source)
         self.skipped.labels(source)
+
+    def know_pager(self, alertmanager: str) -> None:
+        """The same for an Alertmanager; whether it is there is not known before the first post."""
+        self._pagers.add(alertmanager)
+        for result in POST_RESULTS:
+            self._posts.labels(alertmanager, result)
+        self._pager_dropped.labels(alertmanager)
+        self._pager_queue.labels(alertmanager).set(0)
+
+    def forget_pager(self, alertmanager: str) -> None:
+        """It is not configured any more."""
+        self._pagers.discard(alertmanager)
+        self._dropped.pop(alertmanager, None)
+        for metric in (self._pager_up, self._pager_queue):
+            with contextlib.suppress(KeyError):
+                metric.remove(alertmanager)
+
+    def pager_posted(self, alertmanager: str, result: str) -> None:
+        """One post has ended: `success`, `failure` or `refused`."""
+        if alertmanager not in self._pagers:
+            return  # the last word of one that a reload took away
+        self._posts.labels(alertmanager, result).inc()
+        self._pager_up.labels(alertmanager).set(int(result != "failure"))
+
+    def pager_waits(self, alertmanager: str, length: int, dropped: int) -> None:
+        """How many alerts wait, and how many found no room since the start of the agent."""
+        self._pager_queue.labels(alertmanager).set(length)
+        self._pager_dropped.labels(alertmanager).inc(dropped - self._dropped.get(alertmanager, 0))
+        self._dropped[alertmanager] = dropped
 
     def render(self) -> tuple[bytes, bytes]:
         """Both formats, the OpenMetrics one without its closing mark."""

@@ -240,6 +240,32 @@ KERNEL_RECORDS_LOST = Family(
     "counter",
     "Records that the kernel's ring overwrote before they were read.",
 )
+PAGER_POSTS = Family(
+    "pager_posts_total",
+    "counter",
+    "Posts of the fast path to an Alertmanager by result: success, failure (tried again), refused (not taken at all).",
+    ("alertmanager", "result"),
+)
+PAGER_UP = Family(
+    "pager_up",
+    "gauge",
+    "1 while the Alertmanager took the last post of the fast path, asked each minute; no series: not configured.",
+    ("alertmanager",),
+)
+PAGER_QUEUE = Family(
+    "pager_queue_length",
+    "gauge",
+    "Alerts of the fast path that the Alertmanager has not been told yet, beginnings and ends.",
+    ("alertmanager",),
+)
+PAGER_DROPPED = Family(
+    "pager_dropped_total", "counter", "Alerts of the fast path that its queue had no room for.", ("alertmanager",)
+)
+MAINTENANCE_UNTIL = Family(
+    "maintenance_until_timestamp_seconds",
+    "gauge",
+    "When planned work on this node ends: until then nothing of it pages; 0: there is none.",
+)
 RENDER_SECONDS = Family("page_render_seconds_total", "counter", "Time spent rendering this page.")
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Family))

@@ -87,10 +87,14 @@ def label_block(pairs: object) -> str:
     return f"{{{inner}}}" if inner else ""
 
 
+def clean(value: str) -> str:
+    """A label value from outside: cut, control characters replaced. Alerts of the agent carry the same values."""
+    return "".join(c if c.isprintable() else " " for c in value[:LABEL_LIMIT_CHARACTERS])
+
+
 def escape(value: str) -> str:
-    """A label value from outside: cut, control characters replaced, quotes and backslashes escaped."""
-    clean = "".join(c if c.isprintable() else " " for c in value[:LABEL_LIMIT_CHARACTERS])
-    return clean.replace("\\", "\\\\").replace('"', '\\"')
+    """The same, with quotes and backslashes escaped."""
+    return clean(value).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def number(value: float) -> str:

@@ -42,6 +42,7 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     reload_successful: bool = True
     reload_time: float = 0.0
     journal_degraded: bool = False
+    maintenance_until: float = 0.0  # seconds since the epoch; 0: no planned work
 
 
 class Renderer:
@@ -81,6 +82,7 @@ class Renderer:
             lines.add(c.SOURCE_UP, labels, None if source.up is None else int(source.up))
             lines.add(c.SOURCE_INTERVAL, labels, source.interval)
             lines.add(c.SOURCE_LAST_SUCCESS, labels, source.last_success)
+        lines.add(c.MAINTENANCE_UNTIL, (), round(agent.maintenance_until))
         lines.add(c.JOURNAL_DEGRADED, (), int(agent.journal_degraded))
         lines.add(c.RELOAD_SUCCESSFUL, (), int(agent.reload_successful))
         lines.add(c.RELOAD_TIME, (), agent.reload_time)

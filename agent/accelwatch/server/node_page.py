@@ -47,6 +47,7 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
         "<p class=simulated>SIMULATED hardware: nothing on this page is real</p>" if agent["simulated"] else "",
         f"<h1>{escape(node)}: {escape(headline(devices, faults, sources))}</h1>",
         _agent_line(version, agent),
+        _maintenance(report.get("maintenance")),
         *(_fault(fault) for fault in sorted(faults, key=urgency)),
         "<h2>Devices</h2>",
         _table(
@@ -90,6 +91,13 @@ def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
     return f"<p>accelwatch {escape(version)} {labels}{problems}</p>"
 
 
+def _maintenance(planned: Mapping[str, Any] | None) -> str:
+    if planned is None:
+        return ""
+    by = f", by {escape(planned['by'])}" if planned["by"] else ""
+    return f"<p class=warning>maintenance until {escape(planned['until'])}{by}: {escape(planned['reason'])}</p>"
+
+
 def _fault(fault: Mapping[str, Any]) -> str:
     severity = escape(fault["severity"])
     device = name_of(fault) if fault["device"] is not None else f"{fault['vendor']}, the node as a whole"
@@ -97,6 +105,7 @@ def _fault(fault: Mapping[str, Any]) -> str:
     times = f", {fault['count']} times, last {escape(fault['last_seen'])}" if fault["count"] > 1 else ""
     run = f", run {escape(fault['run_id'])}" if fault["run_id"] else ""
     echo = " (follows from another fault)" if fault["echo"] else ""
+    echo += " (a drill, no fault)" if fault.get("drill") else ""
     return (
         f'<div class="fault {severity}"><b>{severity.replace("_", "-")}: {escape(fault["class"])}</b>'
         f" &middot; {escape(device)}{code}{echo}<br>{escape(fault['message'])}<br>"

@@ -1,0 +1,1 @@
+"""The fast path: pages that the agent posts to Alertmanager itself, without waiting for a scrape."""
