@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -17,8 +18,10 @@ FAMILIES = pytest.mark.parametrize("family", ["ampere", "hopper", "blackwell", "
 STATES = {"R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop"}
 
 
-def replay(family: str, phases: list[tuple[float, str]], until: float) -> list[tuple[float, Verdict]]:
-    """Four devices, read every 5 s on NVIDIA and every 10 s on Ascend."""
+def replay(
+    family: str, phases: list[tuple[float, str]], until: float, cause_at: float = math.inf
+) -> list[tuple[float, Verdict]]:
+    """Four devices, read every 5 s on NVIDIA and every 10 s on Ascend. From `cause_at` a fault is in force on one."""
     vendor = "nvidia" if family in ("ampere", "hopper", "blackwell") else "ascend"
     node = NodeSpec(name="n", vendor=vendor, family=family, devices=4)  # type: ignore[arg-type]
     workload = tuple(Phase(at=at, phase=phase) for at, phase in phases)  # type: ignore[arg-type]
@@ -60,7 +63,7 @@ def replay(family: str, phases: list[tuple[float, str]], until: float) -> list[t
             written_bytes=sum(process.written_bytes for process in processes),
             states=tuple(STATES[process.state] for process in processes),
         )
-        state, verdict = stall.step(state, samples, work, at, floors=floors)
+        state, verdict = stall.step(state, samples, work, at, floors=floors, active_cause=at >= cause_at)
         results.append((at, verdict))
     return results
 
@@ -88,6 +91,15 @@ def test_a_hang_is_found_in_time(family: str) -> None:
     assert flagged is not None
     assert 770 <= warned <= 800
     assert 890 <= flagged <= 930
+
+
+@FAMILIES
+def test_a_hang_with_a_cause_is_flagged_within_a_minute(family: str) -> None:
+    """What its processes did in the seconds before they stood still is no sign that they read their input."""
+    results = replay(family, [(0, "idle"), (60, "train"), (603, "hang")], 700, cause_at=625)
+    flagged = reached(results, Level.HANG)
+    assert flagged is not None
+    assert flagged <= 663
 
 
 @FAMILIES

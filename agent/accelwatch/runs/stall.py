@@ -240,7 +240,9 @@ def _waiting(state: State, known: list[DeviceState], work: Work, seconds: float,
     if state.io is None:
         seen = None
     else:
-        seen = pauses.evidence(state.io, work, shown, since=wait.since, now=now, active_cause=active_cause)
+        # They worked on until the reading that found them waiting, at the latest.
+        begun = wait.since + max(device.cadence or 0.0 for device in known)
+        seen = pauses.evidence(state.io, work, shown, since=begun, now=now, active_cause=active_cause)
     if seen is not None:
         state = msgspec.structs.replace(state, pause=seen, paused_until=now + HOLD_SECONDS)
     level = _level(state, wait, work, now, active_cause)
