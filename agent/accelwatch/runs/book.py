@@ -8,21 +8,24 @@ from typing import TypeVar
 import msgspec
 
 from accelwatch.faults.episode import Episode
-from accelwatch.faults.sign import Finding, Gone, Sign
+from accelwatch.faults.sign import Finding, Sign
+from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.process import HostProcess, ProcessExit
 from accelwatch.readings.severity import Severity
-from accelwatch.runs import cause, culprit, idle, stall
+from accelwatch.runs import cause, idle, slow, stall
+from accelwatch.runs.activity import Activity
 from accelwatch.runs.attempt import Progress
 from accelwatch.runs.holding import HeldDevice
 from accelwatch.runs.idle import Floor
 from accelwatch.runs.model import RunRecord, RunRef
 from accelwatch.runs.sample import Sample, Work
+from accelwatch.runs.signs import hang, name_of, over
+from accelwatch.runs.signs import slow as slow_sign
 from accelwatch.runs.stall import Level, Verdict
 from accelwatch.runs.tracker import RunTracker, TrackerState
 from accelwatch.taxonomy.loader import Taxonomy
 from accelwatch.taxonomy.model import Kind
 
-HANG_CLASS = "hang_no_error"
 # A fault accuses a stall while it is active, and for ten minutes after (reference/reliability.md section 4.4).
 CAUSE_SECONDS = 600.0
 # Before its end a run may have waited for the longest time-out that a user sets; HCCL's goes up to 7,200 s by itself.
@@ -36,6 +39,7 @@ class BookState(msgspec.Struct, frozen=True, kw_only=True):
 
     tracker: TrackerState = TrackerState()
     stalls: dict[str, stall.State] = {}
+    slow: dict[str, slow.State] = {}
     floors: dict[str, Floor] = {}
 
 
@@ -58,22 +62,31 @@ class RunBook:
     """Not for several threads at once; told the time."""
 
     def __init__(
-        self, node: str, taxonomy: Taxonomy, state: BookState | None = None, own_pid: int | None = None
+        self,
+        node: str,
+        taxonomy: Taxonomy,
+        state: BookState | None = None,
+        own_pid: int | None = None,
+        key_of: Callable[[str, str], DeviceKey | None] = lambda _vendor, _label: None,
     ) -> None:
+        """`own_pid`: of the agent, whose children are no runs; `key_of`: the device of a vendor and label."""
         state = state or BookState()
         self._taxonomy = taxonomy
+        self._key_of = key_of
         self.tracker = RunTracker(node, state.tracker, own_pid)
         self._stalls = dict(state.stalls)
+        self._slow = dict(state.slow)
         self._floors = dict(state.floors)
         self._samples: dict[str, Sample] = {}
         self._processes: dict[int, HostProcess] = {}
         self._processes_at = 0.0
         self._verdicts: dict[RunRef, Verdict] = {}
         self._hanging: dict[RunRef, Sign] = {}
+        self._slowing: dict[tuple[RunRef, str], Sign] = {}
 
     def state(self) -> BookState:
         """What to keep."""
-        return BookState(tracker=self.tracker.state(), stalls=self._stalls, floors=self._floors)
+        return BookState(tracker=self.tracker.state(), stalls=self._stalls, slow=self._slow, floors=self._floors)
 
     def views(self) -> list[RunView]:
         """Open runs, then those that ended within the last day."""
@@ -145,10 +158,13 @@ class RunBook:
         news = News(records=[*changes.started, *changes.changed, *changes.ended])
         for record in changes.ended:
             self._verdicts.pop(record.ref, None)
-            self._stalls.pop(_name(record.ref), None)
+            self._stalls.pop(name_of(record.ref), None)
+            self._slow.pop(name_of(record.ref), None)
+            for told in [key for key in self._slowing if key[0] == record.ref]:
+                news.findings.append(over(self._slowing.pop(told), now, "the run has ended"))
             hanging = self._hanging.pop(record.ref, None)
             if hanging is not None:
-                news.findings.append(_over(hanging, now, "the run has ended"))
+                news.findings.append(over(hanging, now, "the run has ended"))
         return news
 
     def _judge_stall(
@@ -168,22 +184,41 @@ class RunBook:
             if self._ends_runs(e) and _touches(record, e)
         }
         state, verdict = stall.step(
-            self._stalls.get(_name(record.ref)),
+            self._stalls.get(name_of(record.ref)),
             [sample for key in work.devices if (sample := self._samples.get(key)) is not None],
             work,
             now,
             floors=self._floors,
             active_cause=any(e.active and self._ends_runs(e) and _touches(record, e) for e in episodes),
         )
-        self._stalls[_name(record.ref)] = state
+        self._stalls[name_of(record.ref)] = state
         self._verdicts[record.ref] = verdict
         hanging = self._hanging.get(record.ref)
         if verdict.level is Level.HANG:
-            self._hanging[record.ref] = sign = _hang(record, verdict, causes, now)
+            self._hanging[record.ref] = sign = hang(record, verdict, causes, now)
             news.findings.append(sign)
         elif verdict.level is Level.NONE and hanging is not None:
             del self._hanging[record.ref]
-            news.findings.append(_over(hanging, now, "the run goes on"))
+            news.findings.append(over(hanging, now, "the run goes on"))
+        self._judge_pace(record, work, verdict, now, news)
+
+    def _judge_pace(self, record: RunRecord, work: Work, verdict: Verdict, now: float, news: News) -> None:
+        readings = {
+            key: slow.values(sample, verdict.activities.get(key, Activity.UNKNOWN))
+            for key in work.devices
+            if (sample := self._samples.get(key)) is not None
+        }
+        stands = verdict.level is not Level.NONE or verdict.pause is not None
+        state, stragglers = slow.step(self._slow.get(name_of(record.ref)), readings, now, stalled=stands)
+        self._slow[name_of(record.ref)] = state
+        for straggler in stragglers:
+            key = self._key_of(*straggler.device.split("/", 1))
+            if key is not None:
+                self._slowing[(record.ref, straggler.device)] = sign = slow_sign(record, straggler, key, now)
+                news.findings.append(sign)
+        behind = {straggler.device for straggler in stragglers}
+        for told in [key for key in self._slowing if key[0] == record.ref and key[1] not in behind]:
+            news.findings.append(over(self._slowing.pop(told), now, "it keeps pace with its peers again"))
 
     def _work(self, record: RunRecord, pids: Mapping[tuple[str, str], tuple[int, ...] | None]) -> Work | None:
         members = self.tracker.members(record.ref)
@@ -233,43 +268,6 @@ def _progress(verdict: Verdict) -> Progress:
     stalled = verdict.level is not None and verdict.level >= Level.WARN
     last = verdict.since if stalled and verdict.since is not None else max(verdict.last_progress.values(), default=None)
     return Progress(last_at=last, stalled=stalled)
-
-
-def _hang(record: RunRecord, verdict: Verdict, causes: Mapping[str | None, float], now: float) -> Sign:
-    since = verdict.since if verdict.since is not None else now
-    odd = culprit.locate(verdict.activities, verdict.last_progress, since, causes=causes)
-    states = sorted(set(verdict.activities.values()))
-    waits = ", ".join(f"{sum(a is s for a in verdict.activities.values())} {s.value}" for s in states)
-    first = f"; first to stop: {odd.device} ({odd.rule.value})" if odd.device is not None else ""
-    vendor = record.devices[0].vendor
-    return Sign(
-        class_=HANG_CLASS,
-        condition=f"run {_name(record.ref)}",
-        at=now,
-        vendor=vendor,
-        place=f"run {_name(record.ref)}",
-        message=f"run {record.run_id} makes no progress on this node: {waits} of its {len(record.devices)} devices"
-        f"{first}",
-        lasting=True,
-        run_id=record.run_id,
-        attempt=record.attempt,
-        onset=since,
-    )
-
-
-def _over(hanging: Sign, now: float, because: str) -> Gone:
-    return Gone(
-        class_=hanging.class_,
-        condition=hanging.condition,
-        vendor=hanging.vendor,
-        place=hanging.place,
-        at=now,
-        because=because,
-    )
-
-
-def _name(ref: RunRef) -> str:
-    return f"{ref.run_id} {ref.attempt}"
 
 
 def _sum(values: Iterable[Number | None]) -> Number | None:
