@@ -17,9 +17,9 @@ from accelwatch.journal.writer import Writer
 # A commit that takes longer does not hold a fault back any more (design.md, Persistence).
 COMMIT_SECONDS = 0.5
 TICK_SECONDS = 1.0
-# After something came in, time is told so soon again: what a line has begun (the stack of a hung task) is told within
-# a second of it.
-SOON_SECONDS = 0.25
+# For a second after something came in, time is told so often: what a line has begun (the stack of a hung task) is told
+# within a second of it.
+SOON_SECONDS, SOON_TIMES = 0.25, 4
 # Enough for a storm of kernel records; when it is full, sources wait, and the kernel's ring holds what comes.
 QUEUE_LIMIT = 10_000
 BATCH = 256
@@ -76,9 +76,10 @@ class Pipeline:
             self._writer.put(self._core.take_changes(everything=True))
 
     def _run(self) -> None:
-        batch: list[Work] = []
+        idle = SOON_TIMES
         while True:
-            batch, ended = self._next(SOON_SECONDS if batch else TICK_SECONDS)
+            batch, ended = self._next(SOON_SECONDS if idle < SOON_TIMES else TICK_SECONDS)
+            idle = 0 if batch else idle + 1
             with self.lock:
                 for work in batch:
                     self._do(work)
