@@ -52,6 +52,7 @@ class Case:
     families: tuple[str, ...] = ()
     alone: bool = False
     after: float = 0.0
+    stays: bool = False  # until the device is replaced: nothing takes it back
     settles: float = 0.0  # seconds after its end in which its last condition is seen to be gone; 0: two of its tier
 
     @property
@@ -65,6 +66,7 @@ END, SLOW, NOTE = "run_ending", "degrading", "informational"
 NV, AS = "nvidia", "ascend"
 # A lost GPU's worker is replaced after 60 s (sources/nvml.py), a GPU that blocked one is left alone for 30 s.
 GPU_BACK, GPU_UNBLOCKED = 75.0, 40.0
+COUNTED = 205.0  # a counter of errors is over when it has stood still for three minutes
 CALM = 40.0  # thermal and power: half a minute of good readings, and one more reading
 
 
@@ -125,7 +127,7 @@ CASES: tuple[Case, ...] = (
     Case(NV, "recovery_action", "nvml_full", "driver_software", None, SLOW, {"action": 4}),
     # --- its memory
     Case(NV, "ecc_corrected", "nvml_full", "mem_correctable", None, NOTE, {"count": 3}),
-    Case(NV, "ecc_corrected", "nvml_full", "mem_correctable", None, SLOW, {"per_second": 500}, lasts=50),
+    Case(NV, "ecc_corrected", "nvml_full", "mem_correctable", None, SLOW, {"per_second": 500}, lasts=50, settles=70),
     Case(NV, "ecc_uncorrected", "kernel", "mem_uncorrectable", "48", END, lasts=21),
     Case(NV, "ecc_uncorrected", "kernel", "mem_uncorrectable", "48", END, {"cascade": 1}, lasts=21,
          also=(Also("mem_repair", code="63"), Also("app_device_exception", code="45"), Also("driver_software", code="154"))),
@@ -137,21 +139,21 @@ CASES: tuple[Case, ...] = (
     # --- links
     Case(NV, "link_down", "nvml_full", "intra_node_link", None, END, {"link": 3}),
     Case(NV, "link_flap", "nvml_full", "intra_node_link", None, END, {"link": 7, "period": 400, "down": 30}),
-    Case(NV, "link_errors", "nvml_full", "intra_node_link", None, SLOW, {"link": 2, "counter": "replay"}, families=("hopper",)),
-    Case(NV, "link_errors", "nvml_full", "intra_node_link", None, SLOW, {"link": 2, "per_second": 100}),
+    Case(NV, "link_errors", "nvml_full", "intra_node_link", None, SLOW, {"link": 2, "counter": "replay"}, families=("hopper",), settles=COUNTED),
+    Case(NV, "link_errors", "nvml_full", "intra_node_link", None, SLOW, {"link": 2, "per_second": 100}, settles=COUNTED),
     Case(NV, "fabric", "nvml_full", "fabric_switch", None, SLOW),
     Case(NV, "fabric", "nvml_full", "fabric_switch", None, SLOW, {"state": 2, "mask": 0}, held=60),
     Case(NV, "sxid", "kernel", "fabric_switch", "20034", END, where="switch"),
-    Case(NV, "sxid", "kernel", "fabric_switch", "22013", NOTE, {"sxid": 22013, "fatal": 0, "text": "Minion Link DLREQ interrupt"}, "switch"),
+    Case(NV, "sxid", "kernel", "fabric_switch", "22013", SLOW, {"sxid": 22013, "fatal": 0, "text": "Minion Link DLREQ interrupt"}, "switch"),
     Case(NV, "sxid", "kernel", "thermal", "10004", SLOW, {"sxid": 10004, "fatal": 0, "text": "Host_thermal_event_start"}, "switch"),
     Case(NV, "pcie_degraded", "nvml_full", "pcie_host_link", None, SLOW, {"width": 8, "replays": 0}, held=10),
     Case(NV, "pcie_degraded", "nvml_full", "pcie_host_link", None, SLOW, {"width": 16, "generation": 3, "replays": 0}, held=30),
-    Case(NV, "pcie_degraded", "nvml_full", "pcie_host_link", None, SLOW, {"replays": 100}),
+    Case(NV, "pcie_degraded", "nvml_full", "pcie_host_link", None, SLOW, {"replays": 100}, settles=COUNTED),
     Case(NV, "rdma_down", "kernel", "net_link_down", None, SLOW, where="host", lasts=4),
     Case(NV, "rdma_down", "kernel", "net_link_down", None, END, where="host", lasts=26),
     Case(NV, "rdma_silent_down", "rdma", "net_link_down", None, SLOW, where="host"),
     Case(NV, "rdma_flap", "rdma", "net_link_flap", None, SLOW, where="host"),
-    Case(NV, "rdma_errors", "rdma", "net_errors", None, SLOW, {"per_second": 100}, where="host", settles=190),
+    Case(NV, "rdma_errors", "rdma", "net_errors", None, SLOW, {"per_second": 100}, where="host", settles=COUNTED),
     # --- heat and power
     Case(NV, "thermal", "nvml", "thermal", None, SLOW, clears=CALM),
     Case(NV, "power_brake", "nvml", "power", None, SLOW, clears=CALM),
@@ -184,10 +186,10 @@ CASES: tuple[Case, ...] = (
     Case(AS, "ecc_corrected", "npu_slow", "mem_correctable", None, NOTE, {"count": 5}),
     Case(AS, "ecc_uncorrected", "npu_slow", "mem_uncorrectable", "80E01801", END, lasts=37),
     Case(AS, "isolated_pages", "npu_slow", "mem_repair", None, SLOW, {"pages": 2}, also=(Also("mem_uncorrectable"),)),
-    Case(AS, "isolated_pages", "npu_slow", "mem_repair", "80E18402", END, {"pages": 64}, lasts=37, also=(Also("mem_uncorrectable"),)),
+    Case(AS, "isolated_pages", "npu_slow", "mem_repair", "80E18402", END, {"pages": 64}, lasts=37, stays=True, also=(Also("mem_uncorrectable"),)),
     # --- its codes
     _code("80E18401", "mem_repair", SLOW), _code("80C98008", "onchip_sram", END), _code("80A38008", "onchip_sram", END),
-    _code("80C98000", "compute_engine", END), _code("80CB800A", "compute_engine", END), _code("80C98010", "compute_engine", SLOW),
+    _code("80C98000", "compute_engine", SLOW), _code("80CB800A", "compute_engine", SLOW), _code("80C98010", "compute_engine", SLOW),
     _code("80FA4E00", "control_processor", END, "Critical"), _code("80A18008", "control_processor", END),
     _code("80CB8006", "mem_correctable", NOTE, "Warning"), _code("80E21007", "power", SLOW, "Warning", clears=45),
     _code("80E3A202", "power", END, clears=45), _code("80818C00", "silent_corruption", END), _code("80B98000", "pcie_host_link", END),
@@ -199,15 +201,15 @@ CASES: tuple[Case, ...] = (
     # --- its links
     Case(AS, "link_down", "npu_slow", "intra_node_link", None, END, {"link": 3}),
     Case(AS, "link_flap", "npu_slow", "intra_node_link", None, END, {"link": 5, "period": 400, "down": 45}),
-    Case(AS, "link_errors", "npu_slow", "intra_node_link", None, SLOW, {"link": 2}, settles=230),
-    Case(AS, "link_errors", "npu_slow", "intra_node_link", None, NOTE, {"link": 4, "counter": "retry", "per_second": 100}, settles=230),
+    Case(AS, "link_errors", "npu_slow", "intra_node_link", None, SLOW, {"link": 2}, settles=COUNTED + 36),
+    Case(AS, "link_errors", "npu_slow", "intra_node_link", None, NOTE, {"link": 4, "counter": "retry", "per_second": 100}, settles=COUNTED + 36),
     Case(AS, "hccs_unhealthy", "npu_slow", "intra_node_link", None, SLOW),
     Case(AS, "roce_down", "hccn", "net_link_down", "81078603", END, lasts=37, clears=45),
     Case(AS, "roce_flap", "hccn", "net_link_flap", None, SLOW),
-    Case(AS, "roce_errors", "hccn_slow", "net_errors", None, SLOW, {"per_second": 50}, settles=260),
+    Case(AS, "roce_errors", "hccn_slow", "net_errors", None, SLOW, {"per_second": 50}, settles=COUNTED + 60),
     Case(AS, "net_health", "hccn_slow", "net_errors", None, SLOW, held=30, settles=65),
-    Case(AS, "optics", "hccn_rare", "net_errors", None, SLOW),
-    Case(AS, "optics", "hccn_rare", "net_errors", None, SLOW, {"present": 0}),
+    Case(AS, "optics", "hccn_rare", "net_errors", None, SLOW, families=("910",)),
+    Case(AS, "optics", "hccn_rare", "net_errors", None, SLOW, {"present": 0}, families=("910",)),
     # --- a tool that never returns
     Case(AS, "tool", "npu", "driver_software", None, END, {"kind": "block"}, where="host", held=10, alone=True),
     # --- lines of its driver

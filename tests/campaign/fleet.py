@@ -45,8 +45,9 @@ class Fleet:
         self,
         directory: Path,
         specs: Sequence[NodeSpec],
-        intervals: Mapping[str, Mapping[str, str]] = INTERVALS,
+        own_intervals: Mapping[str, Mapping[str, Mapping[str, str]]] | None = None,
     ) -> None:
+        """`own_intervals`: by node, beside `INTERVALS`."""
         self.directory = directory
         self.specs = {spec.name: spec for spec in specs}
         self.ports = dict(zip(self.specs, _free_ports(len(specs)), strict=True))
@@ -58,7 +59,7 @@ class Fleet:
         self.hardware = Hardware(scenario, directory, SystemClock(), list(self.ports.values()))
         self._agents: dict[str, subprocess.Popen[bytes]] = {}
         for spec in specs:
-            self._configure(spec.name, intervals)
+            self._configure(spec.name, {**INTERVALS, **(own_intervals or {}).get(spec.name, {})})
             self.write_log(spec.name, "step 1 loss 2.31 lr 3e-4")
         self.hardware.start()
 

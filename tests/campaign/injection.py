@@ -151,6 +151,9 @@ def strike(fleet: Fleet, case: Case, node: str, device: int | None) -> Injection
         fleet.write_log(node, str(parameters["text"]))
     else:
         number = fleet.hardware.inject(FaultSpec(fault=case.fault, node=node, device=simulated, parameters=parameters))
+    if case.tier == "kernel":  # the simulator writes all nodes first, which is not the agent's time
+        written = (fleet.directory / node / "kmsg").stat().st_mtime
+        began = max(began, time.monotonic() - (time.time() - written))
     return Injection(
         case=case,
         node=node,

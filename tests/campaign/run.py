@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -13,14 +14,14 @@ from pathlib import Path
 from campaign import kills
 from campaign.catalogue import CASES
 from campaign.fleet import Fleet
-from campaign.following import NODES, Campaign, quick
+from campaign.following import NODES, OWN_INTERVALS, Campaign, quick
 
 Say = Callable[[str], None]
 
 
 def faults(directory: Path, report: Path, seed: int, count: int, seconds: float, say: Say) -> list[str]:
     """At least `count` injections, every case among them."""
-    fleet = Fleet(directory, NODES)
+    fleet = Fleet(directory, NODES, OWN_INTERVALS)
     campaign = Campaign(fleet, seed, say)
     more = random.Random(seed).choices(quick(fleet, 40.0), k=max(0, count - len(CASES)))
     try:
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("faults", "kills"))
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the agents are ended, too
     began = time.monotonic()
     failures: list[str] = []
 
