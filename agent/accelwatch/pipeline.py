@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from accelwatch import log
@@ -17,9 +18,11 @@ from accelwatch.journal.writer import Writer
 # A commit that takes longer does not hold a fault back any more (design.md, Persistence).
 COMMIT_SECONDS = 0.5
 TICK_SECONDS = 1.0
-# For a second after something came in, time is told so often: what a line has begun (the stack of a hung task) is told
-# within a second of it.
-SOON_SECONDS, SOON_TIMES = 0.25, 4
+# For a second after a line of a log, time is told so often: what it has begun (the stack of a hung task) is told within
+# a second of it.
+SOON_SECONDS = 0.25
+# Readings come several times a second; the page is rendered for them once, and at once for what is news.
+PUBLISH_SECONDS = 1.0
 # Enough for a storm of kernel records; when it is full, sources wait, and the kernel's ring holds what comes.
 QUEUE_LIMIT = 10_000
 BATCH = 256
@@ -76,10 +79,9 @@ class Pipeline:
             self._writer.put(self._core.take_changes(everything=True))
 
     def _run(self) -> None:
-        idle = SOON_TIMES
+        published, shown = 0.0, True
         while True:
-            batch, ended = self._next(SOON_SECONDS if idle < SOON_TIMES else TICK_SECONDS)
-            idle = 0 if batch else idle + 1
+            batch, ended = self._next(SOON_SECONDS if self._core.listens else TICK_SECONDS)
             with self.lock:
                 for work in batch:
                     self._do(work)
@@ -90,8 +92,11 @@ class Pipeline:
                 if not (self._writer.degraded or ticket.wait(COMMIT_SECONDS)) or self._writer.degraded:
                     self.unjournalled += len(changes.episodes)
             self._hand_over()
-            if batch or changes.episodes:
+            news = bool(changes.episodes or changes.devices or changes.runs or changes.links)
+            shown = shown and not batch
+            if news or not (shown or time.monotonic() - published < PUBLISH_SECONDS):
                 self._publish()
+                published, shown = time.monotonic(), True
             if ended:
                 return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from prometheus_client.exposition import choose_encoder
 
@@ -17,11 +17,21 @@ GZIP_LEVEL = 1
 LABEL_LIMIT_CHARACTERS = 128
 
 
-class Lines:
-    """Collects samples by family. `cache` keeps the text before the value from one page to the next."""
+Labels = tuple[str, ...]
+Samples = list[tuple[Labels, float]]
+Kept = tuple[object, list[str]]
 
-    def __init__(self, cache: dict[tuple[str, tuple[str, ...]], str]) -> None:
+
+class Lines:
+    """Collects samples by family. `cache` keeps the text before the value from one page to the next, `kept` the lines
+    of what moves rarely.
+    """
+
+    def __init__(
+        self, cache: dict[tuple[str, Labels], str], kept: dict[tuple[str, Labels], Kept] | None = None
+    ) -> None:
         self._cache = cache
+        self._kept = {} if kept is None else kept
         self._lines: dict[str, list[str]] = {family.name: [] for family in FAMILIES}
 
     def add(self, family: Family, labels: tuple[str, ...], value: float | None) -> None:
@@ -34,6 +44,16 @@ class Lines:
             pairs = zip(family.labels, labels, strict=True)
             prefix = self._cache[key] = f"{family.full_name}{label_block(pairs)} "
         self._lines[family.name].append(prefix + number(value))
+
+    def keep(self, family: Family, key: Labels, state: object, samples: Callable[[], Samples]) -> None:
+        """Samples that change with `state` only: rendered anew when it is another than on the page before."""
+        kept = self._kept.get((family.name, key))
+        if kept is None or kept[0] != state:
+            fresh = Lines(self._cache, {})
+            for labels, value in samples():
+                fresh.add(family, labels, value)
+            kept = self._kept[(family.name, key)] = (state, fresh._lines[family.name])
+        self._lines[family.name] += kept[1]
 
     def add_with(self, family: Family, labels: Mapping[str, str], value: float) -> None:
         """One sample with labels of its own (the configured ones of `agent_info`)."""

@@ -8,7 +8,7 @@ import msgspec
 
 from accelwatch.faults.episode import Episode
 from accelwatch.metrics import catalogue as c
-from accelwatch.metrics.exposition import Lines
+from accelwatch.metrics.exposition import Labels, Lines, Samples
 from accelwatch.reliability.exposure import Exposure
 from accelwatch.taxonomy.model import FaultClass
 
@@ -33,18 +33,27 @@ class FaultView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def add_faults(lines: Lines, view: FaultView, classes: Mapping[str, FaultClass]) -> None:
-    """All series of faults."""
+    """All series of faults. Counters move rarely: their lines are kept from one page to the next."""
     for counts in view.counts:
         device = (counts.vendor, counts.device, counts.model)
-        for name, class_ in classes.items():
-            lines.add(c.FAULT_EPISODES, (*device, name, class_.severity.value), counts.episodes.get(name, 0))
+        lines.keep(c.FAULT_EPISODES, device, counts.episodes, lambda: _episodes(device, counts.episodes, classes))  # noqa: B023 - called at once
         if counts.exposure is not None:
-            for state in Exposure:
-                lines.add(c.EXPOSURE, (*device, state.value), round(counts.exposure.get(state.value, 0.0), 3))
+            lines.keep(c.EXPOSURE, device, counts.exposure, lambda: _exposure(device, counts.exposure or {}))  # noqa: B023
     _add_active(lines, view.episodes)
-    for (vendor, name), seen in view.observable.items():
-        lines.add(c.CLASS_OBSERVABLE, (vendor, name), int(seen))
+    lines.keep(c.CLASS_OBSERVABLE, (), view.observable, lambda: _observable(view.observable))
     lines.add(c.FAULTS_UNJOURNALLED, (), view.unjournalled)
+
+
+def _episodes(device: Labels, counts: Mapping[str, float], classes: Mapping[str, FaultClass]) -> Samples:
+    return [((*device, name, class_.severity.value), counts.get(name, 0)) for name, class_ in classes.items()]
+
+
+def _exposure(device: Labels, seconds: Mapping[str, float]) -> Samples:
+    return [((*device, state.value), round(seconds.get(state.value, 0.0), 3)) for state in Exposure]
+
+
+def _observable(observable: Mapping[tuple[str, str], bool]) -> Samples:
+    return [(labels, int(seen)) for labels, seen in observable.items()]
 
 
 def _add_active(lines: Lines, episodes: Iterable[Episode]) -> None:

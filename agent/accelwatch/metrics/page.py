@@ -11,7 +11,7 @@ from accelwatch import __version__
 from accelwatch.metrics import catalogue as c
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.devices import add_device
-from accelwatch.metrics.exposition import Lines, Page
+from accelwatch.metrics.exposition import Kept, Labels, Lines, Page
 from accelwatch.metrics.faults import FaultView, add_faults
 from accelwatch.metrics.links import HOST, add_links
 from accelwatch.metrics.runs import RunPage, add_runs
@@ -53,7 +53,8 @@ class Renderer:
         self._classes = load().classes
         self._own_text: tuple[bytes, bytes] = (b"", b"")
         self._own_at = -OWN_METRICS_SECONDS
-        self._cache: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._cache: dict[tuple[str, Labels], str] = {}
+        self._kept: dict[tuple[str, Labels], Kept] = {}
 
     def render(
         self,
@@ -67,7 +68,8 @@ class Renderer:
         started = time.perf_counter()
         if len(self._cache) > 20_000:  # identities that came and went
             self._cache.clear()
-        lines = Lines(self._cache)
+            self._kept.clear()
+        lines = Lines(self._cache, self._kept)
         info = {"version": __version__, "config_hash": agent.config_hash, "node": agent.node, **agent.labels}
         lines.add_with(c.AGENT_INFO, info, 1)
         for device in view.devices:

@@ -26,6 +26,7 @@ from accelwatch.sources.privileged import PrivilegedReads
 from accelwatch.sources.proc_connector import LONGEST, parse_exit
 
 EXITS_FILE = "exits"
+FILE_PAUSE_SECONDS = 0.2
 # Between two looks the kernel queues: at 10,000 exits a second one wake-up takes 500 of them.
 PAUSE_SECONDS = 0.05
 # A process may end between the look into /proc that finds it and the moment it is watched: so many exits of others
@@ -112,7 +113,7 @@ class FileReader:
 
     def wait(self, seconds: float) -> None:
         """See the protocol."""
-        self._stop.wait(min(seconds, PAUSE_SECONDS))
+        self._stop.wait(min(seconds, FILE_PAUSE_SECONDS))
 
     def read(self) -> list[Ended]:
         """See the protocol. A line that is not finished waits for the next time; one that is no exit is passed over."""
