@@ -125,7 +125,8 @@ def _description(class_: FaultClass, of_run: bool) -> list[str]:
     if of_run:
         asked = 'printf "accelwatch:fault:last_seen_timestamp_seconds{class=%q,cluster=%q,run_id=%q}"'
         head = (
-            f"{{{{ with {asked} $labels.class $labels.cluster $labels.run_id | query }}}}"
+            f"{{{{ with {asked} $labels.class $labels.cluster $labels.run_id | query"
+            ' | sortByLabel "node" }}'
             "It is told {{ len . }} times, such as by {{ with index . 0 }}{{ .Labels.vendor }}"
             "{{ with .Labels.device }} device {{ . }}{{ end }} of node {{ .Labels.node }}"
             "{{ with .Labels.code }}, code {{ . }}{{ end }}{{ end }}. {{ end }}"
