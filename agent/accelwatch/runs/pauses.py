@@ -102,13 +102,13 @@ def evidence(
         return Pause.STOPPED
     if not active_cause and not _BLOCKED.isdisjoint(work.states):
         return Pause.SAVE
+    if Activity.BUSY in activities:
+        return Pause.VALIDATION  # whatever it reads or computes besides
     # A window that began before the wait still shows the work.
     whole = io.rated_from is not None and io.rated_from >= since
     if whole and io.rated_at is not None and now - io.rated_at <= _RATE_VALID_SECONDS:
-        seen = _rates(io, activities, active_cause)
-        if seen is not None:
-            return seen
-    return Pause.VALIDATION if Activity.BUSY in activities else None
+        return _rates(io, activities, active_cause)
+    return None
 
 
 def _rates(io: Io, activities: Collection[Activity], active_cause: bool) -> Pause | None:

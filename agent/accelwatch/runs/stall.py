@@ -40,8 +40,11 @@ MIXED_CLEAR_SECONDS = 300.0
 BACKDATE_SECONDS = 30.0
 # From then on working levels are not learned: an unfrozen one sank to the wait level in the reference's trial.
 FREEZE_SECONDS = 30.0
-# A run whose launcher tells no size may be a server: it must have worked half of the last half hour to be judged.
+# A run whose launcher tells no size may be a server or a notebook, which wait for people: it must have worked half of
+# the last half hour to be judged, and half of its devices must spin for half of the wait, since only in a collective
+# does a device wait like that.
 STEADY_SHARE, STEADY_MEMORY_SECONDS = 0.5, 720.0
+SPINNING_SHARE = 0.5
 # A wait with a gap longer than this and with less than 80 % known begins anew: it might have been two.
 GAP_SECONDS = 60.0
 _MOST_STEP_SECONDS = 60.0
@@ -62,6 +65,7 @@ class Wait(msgspec.Struct, frozen=True):
     covered: float = 0.0
     mixed: float = 0.0
     steady: bool = True
+    spun: float = 0.0  # seconds in which half of its devices spun, or more
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,6 +84,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mixed: float = 0.0  # seconds of neither since
     steady: float = 0.0  # share of time at work
     pause: Pause | None = None
+    paused_at: float = 0.0  # the first sign of it without a break
     paused_until: float = 0.0
 
 
@@ -231,10 +236,14 @@ def _waiting(state: State, known: list[DeviceState], work: Work, seconds: float,
         steady = work.world_size is not None or state.steady >= STEADY_SHARE
         wait = Wait(since, now - since, 0.0, steady)
     else:
-        wait = Wait(wait.since, wait.covered + seconds, max(0.0, wait.mixed - MIXED_SHARE * seconds), wait.steady)
+        mixed = max(0.0, wait.mixed - MIXED_SHARE * seconds)
+        wait = msgspec.structs.replace(wait, covered=wait.covered + seconds, mixed=mixed)
         elapsed = now - wait.since
         if elapsed - wait.covered > max(GAP_SECONDS, (1 - KNOWN_SHARE) * elapsed):
             wait = Wait(now, 0.0, 0.0, wait.steady)
+    spinning = sum(device.activity is Activity.SPIN for device in known)
+    if spinning >= SPINNING_SHARE * len(known):
+        wait = msgspec.structs.replace(wait, spun=wait.spun + seconds)
     state = msgspec.structs.replace(state, wait=wait, mixed=0.0)
     shown = [device.activity for device in known]
     if state.io is None:
@@ -244,7 +253,10 @@ def _waiting(state: State, known: list[DeviceState], work: Work, seconds: float,
         begun = wait.since + max(device.cadence or 0.0 for device in known)
         seen = pauses.evidence(state.io, work, shown, since=begun, now=now, active_cause=active_cause)
     if seen is not None:
-        state = msgspec.structs.replace(state, pause=seen, paused_until=now + HOLD_SECONDS)
+        goes_on = seen is state.pause and now < state.paused_until
+        state = msgspec.structs.replace(
+            state, pause=seen, paused_at=state.paused_at if goes_on else now, paused_until=now + HOLD_SECONDS
+        )
     level = _level(state, wait, work, now, active_cause)
     if level is Level.NONE:
         return state
@@ -259,11 +271,20 @@ def _level(state: State, wait: Wait, work: Work, now: float, active_cause: bool)
     elapsed = now - wait.since
     if size < LEAST_RUN_SIZE or not wait.steady or wait.covered < KNOWN_SHARE * elapsed:
         return Level.NONE
+    if work.world_size is None and wait.spun < SPINNING_SHARE * wait.covered:
+        return Level.NONE
     if not _armed(state):
         return Level.HANG if elapsed >= STARTUP_SECONDS else Level.NONE
-    if state.pause is not None and now < state.paused_until:
+    if state.pause is not None and wait.since < state.paused_until:
+        # Several pauses may follow each other without a step between: each has its own ceiling, all together the
+        # highest. What comes after the last sign of one is a wait of its own.
+        begun = wait.since if state.paused_at - wait.since <= HOLD_SECONDS else state.paused_at
         ceiling = max(CEILING_SECONDS[state.pause], threshold(state))
-        return Level.HANG if elapsed >= ceiling else Level.NONE
+        if state.paused_until - HOLD_SECONDS - begun >= ceiling or elapsed >= STARTUP_SECONDS:
+            return Level.HANG
+        if now < state.paused_until:
+            return Level.NONE
+        elapsed = now - max(wait.since, state.paused_until - HOLD_SECONDS)
     if elapsed >= (_cause_threshold(state) if active_cause else threshold(state)):
         return Level.HANG
     return Level.WARN if elapsed >= WARN_SECONDS else Level.NONE
