@@ -11,11 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import yaml
@@ -168,6 +170,7 @@ def _monitoring(children: Children, directory: Path, nodes: Sequence[str], ports
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{ports[1]}"]}]}]},
     }
     alertmanager = yaml.safe_load((alerts / "alertmanager.yml").read_text())
+    alertmanager["templates"] = [str(alerts / path) for path in alertmanager.get("templates", ())]
     for receiver in alertmanager["receivers"]:
         if receiver["name"] in ("page", "ticket"):
             receiver["webhook_configs"] = [{"url": f"http://127.0.0.1:{ports[2]}/{receiver['name']}"}]
@@ -188,17 +191,24 @@ def _monitoring(children: Children, directory: Path, nodes: Sequence[str], ports
 class _Pages(http.server.BaseHTTPRequestHandler):
     """What a person on call would get."""
 
+    said: ClassVar[set[tuple[str, str, str]]] = set()
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.end_headers()
         kind = self.path.strip("/").upper()
         for alert in json.loads(body)["alerts"]:
+            # Each notification repeats what its group said before.
+            news = (alert["fingerprint"], alert["startsAt"], alert["status"])
+            if news in self.said:
+                continue
+            self.said.add(news)
             notes = alert["annotations"]
             word = kind if alert["status"] == "firing" else f"{kind} resolved"
             _say(f"{word:<6} {notes.get('summary', alert['labels']['alertname'])}")
             if alert["status"] == "firing":
-                print(f"                 {notes.get('description', '')}", flush=True)
+                print(textwrap.indent(notes.get("description", ""), " " * 17), flush=True)
 
     def log_message(self, *_arguments: object) -> None:
         """Its own log would drown the pages."""
