@@ -5,6 +5,7 @@ The agent feeds it live, a replay feeds it at any speed; both get the same.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence, Set
 
 import msgspec
@@ -83,7 +84,7 @@ class Core:
         self._first_start = "kernel_log" not in loaded.cursors
         self.cursors = dict(loaded.cursors)  # of all sources, the newest
         self._cursors: dict[str, str] = {}  # those that moved since the last commit
-        self.runs = RunBook(node_name, taxonomy, _book_state(loaded.states), own_pid)
+        self.runs = RunBook(node_name, taxonomy, _book_state(loaded), own_pid, self.node.key_of)
         self._records: dict[RunRef, RunRecord] = {}  # changed since the last commit
         self._resets = ResetWatch(clock.now() if loaded.clock is not None and loaded.clock.boot_id != boot_id else None)
         self._exposure = ExposureMeter()
@@ -91,7 +92,7 @@ class Core:
         self._kept_maintenance = self._maintenance
         self._silent_since: dict[str, float] = {}
         self._kept_at = clock.now()
-        self._ticked_at = clock.now() - TICK_SECONDS
+        self._ticked_at = self._heard_at = clock.now() - TICK_SECONDS
 
     # --- what comes in
 
@@ -162,6 +163,7 @@ class Core:
         if records.last_sequence is not None:
             self._moved("kernel_log", f"{records.boot_id} {records.last_sequence}")
         if entries:
+            self._heard_at = now
             self._step(Logged(source="kernel_log", entries=tuple(entries)), now)
 
     def exits(self, exits: Sequence[ProcessExit]) -> None:
@@ -169,6 +171,11 @@ class Core:
         now, offset = self._clock.now(), self._clock.offset
         steady = [msgspec.structs.replace(end, at=end.at + offset) for end in exits]
         self._take(self.runs.exited(steady, now, self._clock.time()), now)
+
+    @property
+    def listens(self) -> bool:
+        """Whether a line of a log came within the last second: what it began may need to be told soon."""
+        return self._clock.now() - self._heard_at < TICK_SECONDS
 
     def tick(self) -> None:
         """Time has passed. Detectors hear of it each time, what costs more is done once a second."""
@@ -349,7 +356,10 @@ class Core:
         changed = {name: state for name, state in self._states.items() if state is not self._kept_states.get(name)}
         self._kept_states = dict(self._states)
         states = {name: msgspec.json.encode(state) for name, state in changed.items()}
-        return {**states, RUNS_STATE: msgspec.json.encode(self.runs.state())}
+        # Ended runs have rows of their own: written with every state they would be most of what the journal writes.
+        state = self.runs.state()
+        state = msgspec.structs.replace(state, tracker=msgspec.structs.replace(state.tracker, ended=()))
+        return {**states, RUNS_STATE: msgspec.json.encode(state)}
 
     def _take(self, news: News, now: float) -> None:
         self._records.update((record.ref, record) for record in news.records)
@@ -397,14 +407,13 @@ class Core:
         self._exposure.answered(source, seen, now, interval, maintenance=self.maintenance is not None)
 
 
-def _book_state(states: Mapping[str, bytes]) -> BookState | None:
-    raw = states.get(RUNS_STATE)
-    if raw is None:
-        return None
-    try:
-        return msgspec.json.decode(raw, type=BookState)
-    except msgspec.MsgspecError:
-        return None  # of another version: runs that go on are found anew
+def _book_state(loaded: Loaded) -> BookState:
+    state, raw = BookState(), loaded.states.get(RUNS_STATE)
+    if raw is not None:
+        with contextlib.suppress(msgspec.MsgspecError):  # of another version: runs that go on are found anew
+            state = msgspec.json.decode(raw, type=BookState)
+    ended = sorted((run for run in loaded.runs if run.ended_at is not None), key=lambda run: run.ended_at or 0.0)
+    return msgspec.structs.replace(state, tracker=msgspec.structs.replace(state.tracker, ended=tuple(ended)))
 
 
 def _restored(detector: object, states: Mapping[str, bytes]) -> object:

@@ -287,7 +287,7 @@ class Node:
         return sums
 
     def _count(self, snapshot: Snapshot, old: Mapping[DeviceKey, Device]) -> None:
-        """What was counted of the answer before, the very same object, has nothing new."""
+        """What was counted of the answer before has nothing new."""
         for device in snapshot.devices:
             last = old.get(device.key)
             if last is not None and last.identity is not device.identity:
@@ -298,8 +298,10 @@ class Node:
             if last is None or last.ecc is not device.ecc or last.repairs is not device.repairs:
                 self._count_memory(owner, device)
             if last is None or last.links is not device.links:
-                for link in device.links or ():
-                    self._count_link(owner, link)
+                counted = (last.links if last is not None else None) or ()
+                for number, link in enumerate(device.links or ()):
+                    if number >= len(counted) or counted[number] != link:
+                        self._count_link(owner, link)
             if device.pcie is not None and device.pcie.replays is not None:
                 self._counters.follow(owner, "link_errors", "pcie:pcie0", device.pcie.replays)
         for link in snapshot.links:

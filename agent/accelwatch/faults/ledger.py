@@ -39,6 +39,8 @@ PLACES_LIMIT = 256
 CONDITIONS_LIMIT = 64
 # Episodes that nobody asks for any more are let go of this often.
 CLEAN_SECONDS = 3600.0
+# Of past ones so many are remembered: about 5 kB each, and a node with more of them within a week is a ruin.
+REMEMBERED_LIMIT = 2000
 
 
 class Ledger:
@@ -86,6 +88,7 @@ class Ledger:
             for episode in self._shelf.everything():
                 if max(episode.cleared_at or 0.0, episode.last_at) < now - history.REMEMBERED_SECONDS:
                     self._shelf.forget(episode.id)
+        self._shelf.shrink(REMEMBERED_LIMIT)
 
     def clear(self, number: int, reason: str, now: float, wall: float) -> Episode | None:
         """An operator clears an episode; `None` when none such is active."""

@@ -88,6 +88,15 @@ class Shelf:
             if not self._places[episode.place]:
                 del self._places[episode.place]
 
+    def shrink(self, limit: int) -> None:
+        """Drops the oldest that are over and on disk, a tenth at a time, when there are more than `limit`."""
+        past = len(self._all) - len(self._active)
+        if past <= limit:
+            return
+        over = sorted((e.last_at, e.id) for e in self._all.values() if not e.active and e.id not in self._fresh)
+        for _, number in over[: past - limit + limit // 10]:
+            self.forget(number)
+
     def get(self, number: int) -> Episode | None:
         """The episode with that id."""
         return self._all.get(number)

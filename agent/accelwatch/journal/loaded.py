@@ -19,6 +19,8 @@ from accelwatch.runs.model import RunRecord
 # Three drops of a link in a day, and a class that comes again after a repair, are told from what was before; a
 # week of it and a day more is what detectors ask for. Runs are on the page for 24 h after their end.
 EPISODES_SECONDS = 8 * 86400.0
+# Of a node with a storm of faults the latest ones, beside those that are active: so many fit into the agent's memory.
+EPISODES_LIMIT = 2000
 RUNS_SECONDS = 25 * 3600.0
 
 _Record = TypeVar("_Record", Episode, RunRecord)
@@ -30,7 +32,7 @@ class Loaded(msgspec.Struct, kw_only=True):
     devices: list[DeviceRow] = []
     counters: list[CounterRow] = []
     links_seen_up: list[tuple[str, str]] = []  # (owner, link)
-    episodes: list[Episode] = []  # active, or seen or cleared in the last 8 days; by id
+    episodes: list[Episode] = []  # active, or the latest that were seen or cleared in the last 8 days; by id
     runs: list[RunRecord] = []  # open, or ended in the last 25 h
     states: dict[str, bytes] = {}
     cursors: dict[str, str] = {}
@@ -63,7 +65,7 @@ def load(db: sqlite3.Connection, now: float) -> Loaded:
         problems=problems,
     )
     if version(db) >= 2:
-        loaded.episodes = episodes(db, now - EPISODES_SECONDS, problems)
+        loaded.episodes = episodes(db, now - EPISODES_SECONDS, problems, EPISODES_LIMIT)
         loaded.runs = runs(db, now - RUNS_SECONDS, problems)
         loaded.states = {name: bytes(state) for name, state in db.execute("SELECT name, state FROM states")}
         loaded.cursors = dict(db.execute("SELECT source, cursor FROM cursors"))
@@ -99,12 +101,16 @@ def devices(db: sqlite3.Connection, problems: list[str]) -> list[DeviceRow]:
     return result
 
 
-def episodes(db: sqlite3.Connection, since: float, problems: list[str]) -> list[Episode]:
-    """Those that are active, or were seen or cleared at wall time `since` or later; by id."""
+def episodes(db: sqlite3.Connection, since: float, problems: list[str], limit: int = -1) -> list[Episode]:
+    """Those that are active, or were seen or cleared at wall time `since` or later; by id.
+
+    `limit`: at most so many of the latter, the latest; -1: all.
+    """
     rows = db.execute(
         "SELECT id, record FROM episodes WHERE id IN "
-        "(SELECT id FROM episodes WHERE active UNION SELECT id FROM episodes WHERE changed >= ?) ORDER BY id",
-        (since,),
+        "(SELECT id FROM episodes WHERE active UNION SELECT id FROM "
+        "(SELECT id FROM episodes WHERE changed >= ? ORDER BY changed DESC LIMIT ?)) ORDER BY id",
+        (since, limit),
     )
     return _records(rows, Episode, problems)
 
