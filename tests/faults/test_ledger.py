@@ -171,6 +171,17 @@ def test_a_gpu_off_the_bus_takes_link_errors_of_its_peers_into_its_incident(node
     assert [e.class_ for e in node.all if e.root] == ["device_lost"]
 
 
+def test_an_echo_belongs_to_the_fault_of_its_own_gpu(node: Node) -> None:
+    """Also where another GPU of the run has shown a fault of its own since."""
+    node.xid("48", device=1)
+    node.now += 2
+    node.xid("119", device=3)
+    node.now += 1
+    node.xid("45", device=1)
+    incidents = {(episode.code, episode.device): episode.incident for episode in node.all}
+    assert incidents[("45", "1")] == incidents[("48", "1")] != incidents[("119", "3")]
+
+
 def test_independent_faults_on_two_gpus_are_two_incidents(node: Node) -> None:
     """A second GPU's own ECC error is not swallowed by the first one's incident unless memory is shared by a run."""
     node.xid("119", device=0)

@@ -26,7 +26,7 @@ def belongs(new: Episode, member: Episode, *, shared_class: bool, symptom: bool)
     apart = abs(new.first_at - member.last_at)
     if new.drill != member.drill or new.historical != member.historical:
         return False
-    if (new.vendor, new.device, new.place) == (member.vendor, member.device, member.place):
+    if same_place(new, member):
         return new.device is not None and apart <= CASCADE_SECONDS
     same_run = new.run_id is not None and (new.run_id, new.attempt) == (member.run_id, member.attempt)
     if (new.echo or symptom) and same_run:
@@ -38,6 +38,11 @@ def belongs(new: Episode, member: Episode, *, shared_class: bool, symptom: bool)
     if new.class_ in FABRIC_CLASSES and member.class_ in FABRIC_CLASSES and new.class_ != member.class_:
         return apart <= FABRIC_SECONDS
     return False
+
+
+def same_place(one: Episode, other: Episode) -> bool:
+    """Whether both are of one device, or both of the host or of one place."""
+    return (one.vendor, one.device, one.place) == (other.vendor, other.device, other.place)
 
 
 def root_of(members: Iterable[Episode]) -> Episode:

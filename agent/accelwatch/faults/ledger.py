@@ -176,12 +176,16 @@ class Ledger:
         number = self._next_id
         self._next_id += 1
         episode = begin(opening, sign, number, action, self._incident_name(opening, number), class_)
-        for member in self._shelf.fresh():
-            symptom = class_.kind is Kind.SYMPTOM
-            lives = member.active or member.historical
-            if lives and incidents.belongs(episode, member, shared_class=class_.shared_component, symptom=symptom):
-                episode = msgspec.structs.replace(episode, incident=member.incident)
-                break
+        symptom = class_.kind is Kind.SYMPTOM
+        kin = [
+            member
+            for member in self._shelf.fresh()
+            if (member.active or member.historical)
+            and incidents.belongs(episode, member, shared_class=class_.shared_component, symptom=symptom)
+        ]
+        if kin:  # the latest; before it what its own device has shown, since a run's other faults are not its root
+            nearest = next((member for member in kin if incidents.same_place(episode, member)), kin[0])
+            episode = msgspec.structs.replace(episode, incident=nearest.incident)
         self._shelf.put(episode)
         self._choose_root(episode.incident)
         if episode.settles_at is None or class_.kind is Kind.APPLICATION:
