@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) prometheus-node-exporter systemd
 
-.PHONY: install run test test-systemd campaign bench lint metrics-table constraints clean
+.PHONY: install run test test-systemd campaign bench lint metrics-table rules mutants constraints clean
 
 install: $(VENV)/.installed
 
@@ -50,6 +50,12 @@ lint: $(VENV)/.installed-test
 
 metrics-table: $(VENV)/.installed-test
 	@$(BIN)/python tests/readme_table.py
+
+rules: $(VENV)/.installed-test
+	@$(BIN)/python -m accelwatch.commands.class_rules alerts/rules/faults.yml
+
+mutants: $(VENV)/.installed-test
+	@$(BIN)/python tests/alerts/mutants.py
 
 constraints: $(VENV)/.installed-test
 	@{ echo '# Versions that the tests pass with; `make install` keeps to them. Made by `make constraints`.'; \

@@ -32,6 +32,7 @@ COMMANDS = {
         "the devices that this node has learned; `accept` forgets those that are gone",
     ),
     "metrics": ("commands.metrics", "poll once and print the metrics page"),
+    "rules": ("commands.rules", "`rules export DIR`: write the alert rules with the site's names"),
     "config": ("commands.config", "`config check FILE`: say what is wrong in a configuration, and where"),
     "release": ("commands.release", "let the running agent drop NVML for a GPU reset or driver upgrade"),
     "run": (

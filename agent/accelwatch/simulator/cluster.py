@@ -22,14 +22,13 @@ from typing import ClassVar
 import msgspec
 import yaml
 
+from accelwatch import shipped
 from accelwatch.clock import SystemClock
 from accelwatch.config import seconds
 from accelwatch.server.control import ControlError
 from accelwatch.simulator import scenario as scenarios
 from accelwatch.simulator.hardware import Hardware
 
-# Where the rules lie in a source tree; an installed package brings them beside itself.
-_ALERTS = (Path(__file__).parents[3] / "alerts", Path(__file__).parent / "alerts")
 SCRAPE_SECONDS = 2
 START_SECONDS = 20.0
 
@@ -156,9 +155,10 @@ def _tell(scenario: scenarios.Scenario, directory: Path, ports: Sequence[int]) -
 
 
 def _monitoring(children: Children, directory: Path, nodes: Sequence[str], ports: Sequence[int]) -> None:
-    alerts = next((path for path in _ALERTS if path.is_dir()), None)
-    if alerts is None:
-        raise ControlError("the alert rules are not beside this package: run from the source directory")
+    try:
+        alerts = shipped.alerts()
+    except shipped.NotShippedError as error:
+        raise ControlError(str(error)) from error
     targets = [
         {"targets": [f"127.0.0.1:{port}"], "labels": {"node": node, "cluster": "simulated"}}
         for node, port in zip(nodes, ports[3:], strict=True)
