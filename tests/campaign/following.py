@@ -23,9 +23,9 @@ NODES = (
     NodeSpec(name="small-as", vendor="ascend", family="910", devices=2),
 )  # fmt: skip
 # The last two are for cases that name their families: a hang needs a run without other faults, and optics, which come
-# with every sixtieth poll, a node of few ports that can be polled each second.
+# with every sixtieth poll, a node of few ports that can be polled more often.
 SMALL = frozenset(("ampere", "910"))
-OWN_INTERVALS = {"small-as": {"hccn_tool": {"interval": "1s"}}}
+OWN_INTERVALS = {"small-as": {"hccn_tool": {"interval": "2s"}}}
 # Signs of one class on one device no further apart are one episode (design.md, Faults).
 APART_SECONDS = 63.0
 QUIET_START_SECONDS = 15.0
@@ -246,6 +246,8 @@ class Campaign:
         intervals = ", ".join(f"{source} {keys['interval']}" for source, keys in INTERVALS.items())
         lines += [
             "", f"seed {seed}; {len(self.injections)} injections, {told} detected, {len(self.failures)} failures; intervals: {intervals}",
+            *(f"late on a crowded machine (load {i.crowded:.1f}): {i.where}: {i.case.name}: {i.latency:.2f} s, allowed {i.limit:.2f} s"
+              for i in self.injections if i.crowded is not None and i.latency is not None),
             *(f"FAILURE {failure}" for failure in self.failures),
         ]  # fmt: skip
         directory.mkdir(parents=True, exist_ok=True)
