@@ -14,6 +14,35 @@ from pathlib import Path
 import pytest
 import yaml
 
+from paging_alerts import (
+    DARK,
+    DARK_IDLE,
+    DRILL,
+    ECC,
+    ELSEWHERE,
+    FAST,
+    HANG,
+    HOST,
+    HOT,
+    IDLE,
+    INFO,
+    LINK,
+    LOST,
+    MISSING,
+    NODE,
+    OTHER_RUN,
+    PAGE,
+    RACK,
+    RACK_IDLE,
+    RUN,
+    SILENT,
+    SOURCE,
+    TICKET,
+    WORK,
+    fault,
+    merged,
+    other,
+)
 from real_alertmanager import (
     SHIPPED,
     Alertmanager,
@@ -31,132 +60,89 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus-alertmanager") is None, reason="Alertmanager is not installed"),
 ]
 
-DEVICE = {"vendor": "nvidia", "device": "3", "model": "H100"}
-RUN = {"run_id": "4711", "incident": "run/4711"}
-IDLE = {"incident": "node/gpu-17"}
-NODE = {"node": "gpu-17", "rack": "r12"}
-PAGE, TICKET, INFO = ({"severity": word} for word in ("page", "ticket", "info"))
-FAST, DRILL = {"path": "fast"}, {"drill": "true"}
-
-
-def fault(class_: str, *more: dict[str, str], ends_run: bool = True) -> dict[str, str]:
-    """A fault's alert, as rules and the fast path make it: a page of GPU 3 of gpu-17 in run 4711, unless told otherwise."""
-    name = "Accelwatch" + "".join(word.capitalize() for word in class_.split("_"))
-    effect = {"class": class_, "fault_severity": "run_ending" if ends_run else "degrading"}
-    return _merged({"alertname": name}, effect, NODE, DEVICE, RUN, PAGE, *more)
-
-
-def other(name: str, *more: dict[str, str]) -> dict[str, str]:
-    return _merged({"alertname": f"Accelwatch{name}"}, *more)
-
-
-def _merged(*parts: dict[str, str]) -> dict[str, str]:
-    """Later ones win; an empty value takes a label away."""
-    whole: dict[str, str] = {}
-    for part in parts:
-        whole |= part
-    return {name: value for name, value in whole.items() if value}
-
-
-LOST, ECC, HOT = fault("device_lost"), fault("mem_uncorrectable"), fault("thermal", TICKET, ends_run=False)
-HOST = fault("host", {"vendor": "host", "device": "", "model": ""})
-LINK = fault("net_link_down")
-HANG = other("RunHang", PAGE, RUN)
-DARK, DARK_IDLE = other("NodeDark", PAGE, NODE, RUN), other("NodeDark", TICKET, NODE, IDLE)
-SILENT, SOURCE = (
-    other("AgentSilent", TICKET, NODE, IDLE),
-    other("SourceFailing", TICKET, NODE, IDLE, {"source": "nvml"}),
-)
-MISSING = other("DevicesMissing", TICKET, NODE, IDLE)
-RACK = other("SharedComponent", PAGE, {"rack": "r12"}, RUN)
-RACK_IDLE = other("SharedComponent", TICKET, {"rack": "r12", "incident": "rack/r12"})
-WORK = other("Maintenance", INFO, NODE, IDLE)
-ELSEWHERE = {"node": "gpu-18"}
-OTHER_RUN = {"run_id": "4712", "incident": "run/4712"}
-
 # name: alert, what else fires, whether the alert is hidden
 CASES = {
     "a lost device over its ECC error": (ECC, LOST, True),
     "a lost device over its own ticket": (HOT, LOST, True),
-    "a lost device over the count of devices": (_merged(MISSING, PAGE), LOST, True),
-    "a lost device, not over another device": (_merged(ECC, {"device": "4"}), LOST, False),
-    "a lost device, not over another node's of the same number": (_merged(ECC, ELSEWHERE, OTHER_RUN), LOST, False),
-    "a lost device, not over another vendor's of the same number": (_merged(ECC, {"vendor": "ascend"}), LOST, False),
+    "a lost device over the count of devices": (merged(MISSING, PAGE), LOST, True),
+    "a lost device, not over another device": (merged(ECC, {"device": "4"}), LOST, False),
+    "a lost device, not over another node's of the same number": (merged(ECC, ELSEWHERE, OTHER_RUN), LOST, False),
+    "a lost device, not over another vendor's of the same number": (merged(ECC, {"vendor": "ascend"}), LOST, False),
     "an ECC error, not over the lost device": (LOST, ECC, False),
-    "a lost device in no run, a ticket, not over a page": (ECC, _merged(LOST, TICKET, IDLE, {"run_id": ""}), False),
+    "a lost device in no run, a ticket, not over a page": (ECC, merged(LOST, TICKET, IDLE, {"run_id": ""}), False),
     "an ECC error over the hang of its run": (HANG, ECC, True),
     "an ECC error over the hang of its node": (fault("hang_no_error", OTHER_RUN), ECC, True),
-    "an ECC error, not over the hang of another run": (_merged(HANG, OTHER_RUN), ECC, False),
+    "an ECC error, not over the hang of another run": (merged(HANG, OTHER_RUN), ECC, False),
     "a ticket of a small fault, not over the hang": (HANG, HOT, False),
     "a hang, not over the ECC error": (ECC, HANG, False),
-    "a small run's ECC error over its hang": (_merged(HANG, TICKET), _merged(ECC, TICKET), True),
+    "a small run's ECC error over its hang": (merged(HANG, TICKET), merged(ECC, TICKET), True),
     "a dark node over its devices": (ECC, DARK, True),
     "a dark node over its silent agent": (SILENT, DARK, True),
     "a dark node over the hang of its run": (HANG, DARK, True),
-    "a dark node, not over other nodes": (_merged(ECC, ELSEWHERE), DARK, False),
+    "a dark node, not over other nodes": (merged(ECC, ELSEWHERE), DARK, False),
     "an idle dark node, a ticket, over its silent agent": (SILENT, DARK_IDLE, True),
     "an idle dark node, a ticket, not over a page": (ECC, DARK_IDLE, False),
-    "a dark node, not over what the fast path sent": (_merged(ECC, FAST), DARK, False),
+    "a dark node, not over what the fast path sent": (merged(ECC, FAST), DARK, False),
     "a silent agent over its sources": (SOURCE, SILENT, True),
-    "a silent agent, not over a fault": (_merged(ECC, TICKET, IDLE), SILENT, False),
-    "a silent agent that is paged, not over a page": (ECC, _merged(SILENT, PAGE, RUN), False),
+    "a silent agent, not over a fault": (merged(ECC, TICKET, IDLE), SILENT, False),
+    "a silent agent that is paged, not over a page": (ECC, merged(SILENT, PAGE, RUN), False),
     "a rack over its links": (LINK, RACK, True),
-    "a rack over its links in another run": (_merged(LINK, OTHER_RUN), RACK, True),
+    "a rack over its links in another run": (merged(LINK, OTHER_RUN), RACK, True),
     "a rack over its dark nodes": (DARK, RACK, True),
     "a rack over the hang of its run": (HANG, RACK, True),
     "a rack over its links' tickets": (fault("net_link_flap", TICKET, OTHER_RUN), RACK, True),
-    "a rack, not over memory": (_merged(ECC, OTHER_RUN), RACK, False),
-    "a rack, not over another rack's link": (_merged(LINK, {"rack": "r13"}, OTHER_RUN), RACK, False),
+    "a rack, not over memory": (merged(ECC, OTHER_RUN), RACK, False),
+    "a rack, not over another rack's link": (merged(LINK, {"rack": "r13"}, OTHER_RUN), RACK, False),
     "a rack in no run, a ticket, over tickets": (fault("net_link_down", TICKET, IDLE), RACK_IDLE, True),
     "a rack in no run, a ticket, not over a page": (LINK, RACK_IDLE, False),
     "a link, not over its rack": (RACK, LINK, False),
     "maintenance over a page": (ECC, WORK, True),
-    "maintenance over the fast path": (_merged(ECC, FAST), WORK, True),
+    "maintenance over the fast path": (merged(ECC, FAST), WORK, True),
     "maintenance over the dark node": (DARK, WORK, True),
     "maintenance over tickets": (SOURCE, WORK, True),
-    "maintenance, not over other nodes": (_merged(ECC, ELSEWHERE), WORK, False),
+    "maintenance, not over other nodes": (merged(ECC, ELSEWHERE), WORK, False),
     "maintenance, not over others' alerts": ({"alertname": "DiskFull", **NODE, **PAGE}, WORK, False),
-    "maintenance, not over a drill": (_merged(ECC, DRILL), WORK, False),
-    "the fast path over the rule": (ECC, _merged(ECC, FAST), True),
+    "maintenance, not over a drill": (merged(ECC, DRILL), WORK, False),
+    "the fast path over the rule": (ECC, merged(ECC, FAST), True),
     "the fast path over the rule of the same fault, once a ticket": (
-        _merged(ECC, TICKET, IDLE),
-        _merged(ECC, FAST),
+        merged(ECC, TICKET, IDLE),
+        merged(ECC, FAST),
         True,
     ),
-    "the fast path over the rule, of a host": (HOST, _merged(HOST, FAST), True),
-    "the rule, not over the fast path": (_merged(ECC, FAST), ECC, False),
-    "the fast path, not over another device's": (_merged(ECC, {"device": "4"}, OTHER_RUN), _merged(ECC, FAST), False),
-    "the fast path, not over another class": (_merged(HOT, PAGE, OTHER_RUN), _merged(ECC, FAST), False),
+    "the fast path over the rule, of a host": (HOST, merged(HOST, FAST), True),
+    "the rule, not over the fast path": (merged(ECC, FAST), ECC, False),
+    "the fast path, not over another device's": (merged(ECC, {"device": "4"}, OTHER_RUN), merged(ECC, FAST), False),
+    "the fast path, not over another class": (merged(HOT, PAGE, OTHER_RUN), merged(ECC, FAST), False),
     "the fast path of a host, not over its devices": (
         fault("host", OTHER_RUN, {"vendor": "host"}),
-        _merged(HOST, FAST),
+        merged(HOST, FAST),
         False,
     ),
-    "the fast path over the hang of its run": (HANG, _merged(LINK, FAST), True),
-    "the fast path over the dark node of its run": (DARK, _merged(ECC, FAST), True),
-    "the fast path over the rack of its run": (RACK, _merged(LINK, FAST), True),
-    "a rack, not over what the fast path sent": (_merged(LINK, FAST), RACK, False),
-    "the fast path, not over another run's hang": (_merged(HANG, OTHER_RUN), _merged(LINK, FAST), False),
+    "the fast path over the hang of its run": (HANG, merged(LINK, FAST), True),
+    "the fast path over the dark node of its run": (DARK, merged(ECC, FAST), True),
+    "the fast path over the rack of its run": (RACK, merged(LINK, FAST), True),
+    "a rack, not over what the fast path sent": (merged(LINK, FAST), RACK, False),
+    "the fast path, not over another run's hang": (merged(HANG, OTHER_RUN), merged(LINK, FAST), False),
     "a page over a ticket of its incident": (fault("net_errors", TICKET, ELSEWHERE), ECC, True),
     "a page, not over another incident's ticket": (fault("net_errors", TICKET, ELSEWHERE, OTHER_RUN), ECC, False),
     "a ticket, not over a page": (ECC, fault("net_errors", TICKET), False),
     "a page, not over what is only information": (other("RunInterrupted", INFO, RUN), ECC, False),
-    "a drill, not over the real fault": (ECC, _merged(ECC, FAST, DRILL), False),
-    "a drill, not over a ticket": (HOT, _merged(ECC, DRILL), False),
-    "a fault, not over the drill": (_merged(ECC, DRILL), LOST, False),
-    "the drill's fast path over the drill's rule": (_merged(ECC, DRILL), _merged(ECC, FAST, DRILL), True),
+    "a drill, not over the real fault": (ECC, merged(ECC, FAST, DRILL), False),
+    "a drill, not over a ticket": (HOT, merged(ECC, DRILL), False),
+    "a fault, not over the drill": (merged(ECC, DRILL), LOST, False),
+    "the drill's fast path over the drill's rule": (merged(ECC, DRILL), merged(ECC, FAST, DRILL), True),
 }
 # Alertmanager takes two absent labels for equal: each of these would be hidden without its guard.
 ABSENT = {
-    "device": (_merged(ECC, {"device": ""}, OTHER_RUN), _merged(LOST, {"device": ""})),
-    "node": (_merged(ECC, {"node": ""}, OTHER_RUN), _merged(DARK, {"node": ""})),
-    "node in maintenance": (_merged(ECC, {"node": ""}), _merged(WORK, {"node": ""})),
-    "rack": (_merged(LINK, {"rack": ""}, OTHER_RUN), _merged(RACK, {"rack": ""})),
-    "incident of a ticket": (fault("net_errors", TICKET, {"incident": ""}), _merged(ECC, {"incident": ""})),
-    "incident of a hang": (_merged(HANG, {"incident": ""}), _merged(ECC, {"incident": ""})),
-    "incident of the fast path": (_merged(HANG, {"incident": ""}), _merged(ECC, FAST, {"incident": ""})),
-    "class": (_merged(SILENT, {"vendor": "nvidia"}), _merged(ECC, FAST, {"class": "", "device": ""})),
-    "vendor": (_merged(ECC, TICKET, IDLE, {"vendor": ""}), _merged(ECC, FAST, {"vendor": ""})),
+    "device": (merged(ECC, {"device": ""}, OTHER_RUN), merged(LOST, {"device": ""})),
+    "node": (merged(ECC, {"node": ""}, OTHER_RUN), merged(DARK, {"node": ""})),
+    "node in maintenance": (merged(ECC, {"node": ""}), merged(WORK, {"node": ""})),
+    "rack": (merged(LINK, {"rack": ""}, OTHER_RUN), merged(RACK, {"rack": ""})),
+    "incident of a ticket": (fault("net_errors", TICKET, {"incident": ""}), merged(ECC, {"incident": ""})),
+    "incident of a hang": (merged(HANG, {"incident": ""}), merged(ECC, {"incident": ""})),
+    "incident of the fast path": (merged(HANG, {"incident": ""}), merged(ECC, FAST, {"incident": ""})),
+    "class": (merged(SILENT, {"vendor": "nvidia"}), merged(ECC, FAST, {"class": "", "device": ""})),
+    "vendor": (merged(ECC, TICKET, IDLE, {"vendor": ""}), merged(ECC, FAST, {"vendor": ""})),
 }
 
 
@@ -208,12 +194,12 @@ def test_the_examples_cover_each_kind_of_receiver_and_hold_no_secret() -> None:
     ("labels", "expected"),
     [
         (ECC, "page"),
-        (_merged(ECC, FAST), "page"),
+        (merged(ECC, FAST), "page"),
         (HANG, "page"),
         (HOT, "ticket"),
-        (_merged(ECC, DRILL), "page"),
-        (_merged(ECC, DRILL, FAST), "page"),
-        (_merged(HOT, DRILL), "ticket"),
+        (merged(ECC, DRILL), "page"),
+        (merged(ECC, DRILL, FAST), "page"),
+        (merged(HOT, DRILL), "ticket"),
         (other("RunInterrupted", INFO, RUN), "info"),
         (other("Watchdog", INFO), "watchdog"),
         (other("Watchdog"), "watchdog"),
@@ -267,7 +253,7 @@ def test_a_label_that_is_absent_on_both_sides_equals_nothing(judge: Alertmanager
 
 
 def test_alerts_without_a_cluster_hide_nothing(judge: Alertmanager) -> None:
-    sources = (LOST, DARK, RACK, WORK, _merged(ECC, FAST), SILENT, _merged(ECC, FAST, DRILL))
+    sources = (LOST, DARK, RACK, WORK, merged(ECC, FAST), SILENT, merged(ECC, FAST, DRILL))
     judge.post(
         *({**alert, "id": f"lone {number}"} for number, alert in enumerate((*sources, ECC, HANG, LINK, SOURCE, HOT)))
     )
@@ -288,11 +274,11 @@ def test_no_two_alerts_of_an_incident_hide_each_other_and_no_ticket_a_page(judge
         DARK,
         RACK,
         fault("hang_no_error"),
-        _merged(SILENT, PAGE, RUN),
+        merged(SILENT, PAGE, RUN),
         fault("thermal"),
     ]
-    tickets = [_merged(alert, TICKET) for alert in pages] + [SILENT, SOURCE, MISSING, HOT, RACK_IDLE, DARK_IDLE]
-    alerts = [*pages, *(_merged(alert, FAST) for alert in (LOST, ECC, HOST, LINK)), *tickets, WORK]
+    tickets = [merged(alert, TICKET) for alert in pages] + [SILENT, SOURCE, MISSING, HOT, RACK_IDLE, DARK_IDLE]
+    alerts = [*pages, *(merged(alert, FAST) for alert in (LOST, ECC, HOST, LINK)), *tickets, WORK]
     names = [f"{a['alertname']} {a['severity']} {a.get('path', '')} {a['incident']}" for a in alerts]
     pairs = list(itertools.combinations(range(len(alerts)), 2))
     judge.post(*({**alerts[n], "cluster": f"pair {pair}", "id": str(n)} for pair in pairs for n in pair))
@@ -316,7 +302,7 @@ def test_everything_of_one_incident_at_once_leaves_its_root(judge: Alertmanager)
     rules = {"ecc": ECC, "lost": LOST, "hang": HANG, "dark": DARK, "silent": SILENT, "source": SOURCE, "hot": HOT}
     judge.post(*({**alert, "cluster": "rules", "id": name} for name, alert in rules.items()))
     assert [name for name, hidden in judge.hidden("rules").items() if not hidden] == ["dark"]
-    judge.post(*({**a, "cluster": "fast", "id": name} for name, a in {**rules, "fast": _merged(LOST, FAST)}.items()))
+    judge.post(*({**a, "cluster": "fast", "id": name} for name, a in {**rules, "fast": merged(LOST, FAST)}.items()))
     assert [name for name, hidden in judge.hidden("fast").items() if not hidden] == ["fast"]
 
 
