@@ -18,7 +18,7 @@ from accelwatch.simulator.scenario import FaultSpec, NodeSpec
 from campaign.fleet import Fleet
 
 NODES = (
-    NodeSpec(name="nv-1", vendor="nvidia", family="hopper"), NodeSpec(name="as-1", vendor="ascend", family="910B"),
+    NodeSpec(name="nv-1", vendor="nvidia", family="hopper"), NodeSpec(name="as-1", vendor="ascend", family="910B", devices=4),
 )  # fmt: skip
 # Signs of a class on a device within 60 s are one episode; a line that was written while the agent was down is dated
 # by the youngest one of its backlog, which may be some seconds late.
@@ -26,6 +26,8 @@ APART_SECONDS = 80.0
 # The slowest tier that a fault here is read by (npu_smi, six polls), twice, and a start of the agent.
 SETTLE_SECONDS = 60.0
 NUMBERED_CLASS = "pcie_host_link"
+# A counter that grew twice between two readings shows one growth: here the sum is what has to be right.
+COUNTED_CLASS, COUNTED_ERRORS = "mem_correctable", 2
 # Counters of the agent's own process begin at 0 with it, as Prometheus expects of a restart.
 OWN = (
     "accelwatch_source_", "accelwatch_kernel_log_", "accelwatch_page_render_", "accelwatch_faults_unjournalled_",
@@ -40,14 +42,14 @@ _EVENTS: Mapping[str, tuple[Kill, ...]] = {
             (13, "app_device_exception"), (46, "compute_engine"), (95, "mem_uncorrectable"), (63, "mem_repair"),
             (74, "intra_node_link"), (140, "onchip_sram"), (120, "control_processor"), (32, "driver_software"), (937, "unknown"),
         )),
-        ("ecc_corrected", {"count": 2}, "mem_correctable", False),
+        ("ecc_corrected", {"count": COUNTED_ERRORS}, "mem_correctable", False),
         ("thermal", {}, "thermal", True), ("power_brake", {}, "power", True),
     ),
     "ascend": (
         ("kernel_line", {"text": "[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 318] <kworker/0:1> Heartbeat lost! (device={number}; old_count=1204; lost_count=4)"}, "device_lost", False),
         ("kernel_line", {"text": "[ascend] [ERROR] [event_sched] [esched_wait 221] Wait event timeout. (devid={number}; wait_time=30000)"}, "driver_software", False),
         ("kernel_line", {"text": "[ascend] [drv_dfx] device_id={number}, Event id=0x80C98000, assertion=1"}, "compute_engine", False),
-        ("ecc_corrected", {"count": 2}, "mem_correctable", False),
+        ("ecc_corrected", {"count": COUNTED_ERRORS}, "mem_correctable", False),
         *(("error_code", {"code": code}, class_, True) for code, class_ in (
             ("80E21007", "power"), ("80E00209", "thermal"), ("80E18401", "mem_repair"), ("80FA4E00", "control_processor"),
             ("80818C00", "silent_corruption"), ("80A38008", "onchip_sram"),
@@ -197,15 +199,24 @@ class Victim:
         """The journal against what was injected."""
         found: collections.Counter[tuple[str, str]] = collections.Counter()
         numbered: collections.Counter[str] = collections.Counter()
+        errors: collections.Counter[str] = collections.Counter()
         for episode in self.fleet.faults(self.node):
             where = episode.device if episode.device is not None else episode.place or ""
             if episode.historical:
                 self.flaws.append(f"{self.node} {where}: historical: {episode.message}")
             if episode.class_ == NUMBERED_CLASS:
                 numbered[where] += episode.count
+            elif episode.class_ == COUNTED_CLASS:
+                errors[where] += episode.count
             else:
                 found[(episode.class_, where)] += 1
-        for key in sorted(self.injected.keys() | found.keys()):
+        counted = {key[1]: times * COUNTED_ERRORS for key, times in self.injected.items() if key[0] == COUNTED_CLASS}
+        for device in sorted(counted.keys() | errors.keys()):
+            if counted.get(device, 0) != errors[device]:
+                self.flaws.append(
+                    f"{self.node} {device} {COUNTED_CLASS}: {counted.get(device, 0)} errors, {errors[device]} counted"
+                )
+        for key in sorted(key for key in self.injected.keys() | found.keys() if key[0] != COUNTED_CLASS):
             if self.injected[key] != found[key]:
                 self.flaws.append(
                     f"{self.node} {key[1] or 'host'} {key[0]}: {self.injected[key]} injected, {found[key]} episodes"
