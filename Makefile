@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) prometheus-node-exporter systemd
 
-.PHONY: install run test test-systemd campaign bench lint metrics-table rules mutants constraints clean
+.PHONY: install run test test-systemd campaign bench month lint metrics-table rules mutants constraints clean
 
 install: $(VENV)/.installed
 
@@ -42,6 +42,10 @@ bench: $(VENV)/.installed-test
 # Faults injected into simulated nodes, and agents killed meanwhile: about half an hour. REPORT: where figures are left.
 campaign: $(VENV)/.installed-test
 	@PYTHONPATH=tests $(BIN)/python -m campaign.run --report $(or $(REPORT),.campaign)
+
+# 30 simulated days of ordinary work per vendor: what the agent would say of them. About half an hour.
+month: $(VENV)/.installed-test
+	@$(BIN)/python tests/replay/month.py
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
