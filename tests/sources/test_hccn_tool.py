@@ -61,6 +61,21 @@ def test_one_poll_reads_link_and_history_and_spreads_the_rest() -> None:
         assert tools.calls.count(f"-i {device} -net_health -g") == 1
 
 
+def test_the_network_check_of_a_port_that_was_down_is_not_held_when_it_is_up() -> None:
+    """It is not asked while the port is down, and at once when it is up again."""
+    tools = SimulatedTools(node_of("910B", 1))
+    (device,) = tools.node.ascend
+    hccn_tool = source(tools)
+    assert hccn_tool.poll().links[0].healthy is True
+    assert device.roce is not None
+    device.roce.up, device.net_health = False, "Unreachable"
+    tools.calls.clear()
+    assert [hccn_tool.poll().links[0].healthy for _ in range(8)] == [None] * 8
+    assert not any("net_health" in call for call in tools.calls)
+    device.roce.up, device.net_health = True, "Success"
+    assert hccn_tool.poll().links[0].healthy is True
+
+
 def test_one_silent_device_does_not_silence_the_others() -> None:
     """Its error is a problem of the poll; when all fail, the poll fails."""
     tools = SimulatedTools(node_of("910B", 3))

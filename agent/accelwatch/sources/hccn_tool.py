@@ -94,6 +94,8 @@ class HccnTool:
             for port, link in found:
                 ports.append(port)
                 links.append(link)
+                if link.state is not LinkState.UP:
+                    self._forget(port, "net_health")  # the check of a port that was down says nothing of it when up
         if devices and not links:
             raise SourceError(
                 f"hccn_tool: no port of {len(devices)} devices answers: {problems[0] if problems else ''}"
@@ -105,7 +107,8 @@ class HccnTool:
             for table in (self._held, self._asked, self._unsupported):
                 table.pop(gone, None)
             self._answered.discard(gone)
-        for number, (port, query) in enumerate(self._due(ports, first)):
+        checked = [port for port, link in zip(ports, links, strict=True) if link.state is LinkState.UP]
+        for number, (port, query) in enumerate(self._due(ports, checked, first)):
             if number and self._clock.monotonic() - started >= budget:
                 break
             problems += self._ask(port, query)
@@ -184,10 +187,19 @@ class HccnTool:
             state = _state_of(last)
         return _link(port, state, history)
 
-    def _due(self, ports: Sequence[PortKey], all_of_them: bool) -> list[tuple[PortKey, str]]:
+    def _forget(self, port: PortKey, query: str) -> None:
+        """Its last answer does not hold any more, and it is due."""
+        self._held.pop((port, query), None)
+        self._asked.pop((port, query), None)
+
+    def _due(
+        self, ports: Sequence[PortKey], checked: Sequence[PortKey], all_of_them: bool
+    ) -> list[tuple[PortKey, str]]:
+        """`checked`: ports that are up, whose network check tells something."""
         due: list[tuple[PortKey, str]] = []
         for query in PERIODS:
-            own = [(port, query) for port in ports if query in QUERIES_950 or not port[0].generation_950]
+            candidates = checked if query == "net_health" else ports
+            own = [(port, query) for port in candidates if query in QUERIES_950 or not port[0].generation_950]
             if all_of_them:
                 due += own
             else:
