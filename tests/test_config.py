@@ -60,6 +60,29 @@ def test_a_key_of_a_later_version_is_refused_not_ignored(text: str) -> None:
 @pytest.mark.parametrize(
     ("section", "complaint"),
     [
+        ("urls: ['am:9093']", "x:1: alertmanager.urls[0]: Expected the base URL of an Alertmanager such as `http://"),
+        ("urls: ['http://a', 'http://u:geheim@b']", "x:1: alertmanager.urls[1]: No user or password in a URL"),
+        ("urls: http://a", "x:1: alertmanager.urls: Expected a list"),
+        ("basic_auth: {username: a}", "x:1: alertmanager.basic_auth: Object missing required field `password_file`"),
+        (
+            "basic_auth: {username: a, password_file: secret}",
+            "x:1: alertmanager.basic_auth.password_file: Expected an absolute path",
+        ),
+    ],
+)
+def test_alertmanagers_are_named_by_their_url_and_passwords_by_their_file(section: str, complaint: str) -> None:
+    """A password in a URL is in every log; the complaint does not repeat it."""
+    with pytest.raises(ConfigError) as caught:
+        parse(f"alertmanager: {{{section}}}", "x")
+    assert str(caught.value).startswith(complaint)
+    assert "geheim" not in str(caught.value)
+    good = parse("alertmanager: {urls: ['http://a:9093', 'https://b/am'], runbooks: 'https://wiki/run'}", "x")
+    assert good.alertmanager.urls == ("http://a:9093", "https://b/am")
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
         ("{paths: [logs/*.log]}", "x:1: sources.hccl_log.paths[0]: Expected an absolute glob pattern"),
         ("{enabled: true}", "x:1: sources.hccl_log.enabled: Expected `paths` beside it"),
     ],

@@ -44,6 +44,7 @@ class Operator:
             vendor = found.key.vendor.value if found is not None else self._host_vendor()
             episode = self._core.drill(class_, vendor, found, seconds)
             planned = self._core.maintenance is not None
+            fast = episode is not None and any(c.episode.id == episode.id for c in self._core.paging())
         where = "the node" if found is None else f"{vendor} {found.label}"
         if episode is None:
             return {"error": f"drill: one of {class_} on {where} goes on already; `accelwatch faults` has its number, "
@@ -56,6 +57,7 @@ class Operator:
             "on": where,
             "seconds": seconds,
             "notify": episode.notify.value,
+            "fast": fast,
             "alertmanagers": self._pagers(),
             "maintenance": planned,
         }
@@ -69,7 +71,7 @@ class Operator:
         matching = [d for d in known if d.label == label and vendor in ("", d.key.vendor.value)]
         if len(matching) == 1:
             return matching[0]
-        names = ", ".join(f"{d.key.vendor.value}:{d.label}" for d in (matching or known)) or "none"
+        names = ", ".join(sorted(f"{d.key.vendor.value}:{d.label}" for d in (matching or known))) or "none"
         what = "stands for several devices" if matching else "is no device of this node"
         return f"{wanted!r} {what}; expected one of: {names}"
 

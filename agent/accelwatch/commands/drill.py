@@ -33,19 +33,17 @@ def run(options: argparse.Namespace) -> int:
         f"drill {answer['drill']}: {options.class_} on {answer['on']}, for {answer['seconds']:g} s; "
         f"`accelwatch clear {answer['drill']} --reason TEXT` ends it before"
     )
-    print("\n".join(_expected(answer["notify"], answer["alertmanagers"], answer["maintenance"])))
+    print("\n".join(_expected(answer["notify"], answer["fast"], answer["alertmanagers"], answer["maintenance"])))
     return 0
 
 
-def _expected(notify: str, alertmanagers: int, maintenance: bool) -> list[str]:
+def _expected(notify: str, fast: bool, alertmanagers: int, maintenance: bool) -> list[str]:
     if notify == "none":
         return ["  this class reaches nobody: it is on the page and in the journal, and no alert follows"]
     rules = f'  rules: accelwatch_fault_active{{drill="true"}} is 1 now; the {notify} follows scrape and evaluation'
-    if notify == "ticket":
-        return ["  fast path: this class is a ticket, which it does not send", rules]
-    fast = (
-        f"posted to {alertmanagers} of alertmanager.urls within a second" if alertmanagers else "no alertmanager.urls"
-    )
+    if not fast:
+        return ["  fast path: nothing, which is for hardware that ends runs; this class is left to the rules", rules]
+    way = f"posted to {alertmanagers} Alertmanager(s) at once" if alertmanagers else "off (no alertmanager.urls)"
     if maintenance:
-        fast = "silent: planned work goes on (`accelwatch maintenance status`)"
-    return [f"  fast path: {fast}", rules]
+        way = "silent: planned work goes on (`accelwatch maintenance status`)"
+    return [f"  fast path: {way}", rules]

@@ -17,9 +17,7 @@ def expanded(text: str) -> list[str]:
     """The nodes of a list such as `n1,n2` or `gpu-[001-004,9]`, as Slurm writes it. Raises `ValueError`."""
     nodes: list[str] = []
     for part in re.split(r",(?![^\[]*\])", text):
-        nodes += _expand(part.strip())
-        if len(nodes) > NODES_LIMIT:
-            raise ValueError(f"--nodes: more than {NODES_LIMIT} nodes")
+        nodes += _expand(part.strip(), NODES_LIMIT - len(nodes))
     for node in nodes:
         if not _NAME.match(node):
             raise ValueError(f"--nodes: {node!r} is no node name; expected a list such as n1,n2 or gpu-[001-064]")
@@ -56,18 +54,19 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _expand(part: str) -> list[str]:
+def _expand(part: str, room: int) -> list[str]:
+    """At most `room` names; counted before they are made."""
     match = _RANGE.match(part)
     if match is None:
         return [part]
     before, ranges, after = match.groups()
-    tails = _expand(after)
-    names = []
+    tails = _expand(after, room)
+    names: list[str] = []
     for piece in ranges.split(","):
         first, dash, last = piece.partition("-")
         if not first.isdigit() or (dash and (not last.isdigit() or int(last) < int(first))):
             raise ValueError(f"--nodes: {piece!r} in {part!r} is no range; expected such as 001-064")
-        if int(last or first) - int(first) >= NODES_LIMIT:
-            raise ValueError(f"--nodes: {piece!r} in {part!r}: more than {NODES_LIMIT} nodes")
+        if (len(names) + int(last or first) - int(first) + 1) * len(tails) > room:
+            raise ValueError(f"--nodes: {part!r}: more than {NODES_LIMIT} nodes")
         names += [f"{before}{number:0{len(first)}d}" for number in range(int(first), int(last or first) + 1)]
     return [name + tail for name in names for tail in tails]
