@@ -68,9 +68,10 @@ class Campaign:
         self._wait(QUIET_START_SECONDS)
 
     def run(self, cases: Sequence[Case], at_once: int, seconds: float) -> None:
-        """Injects every case once, in random order; begins none after `seconds`."""
+        """Injects every case once, in random order, but the slowest as soon as may be; begins none after `seconds`."""
         waiting = list(cases)
         self.random.shuffle(waiting)
+        waiting.sort(key=lambda case: not (case.after or case.tier == "hccn_rare"))
         ends = time.monotonic() + seconds
         next_at = time.monotonic()
         while waiting or self._open:
