@@ -14,7 +14,7 @@ from accelwatch.faults.episode import Episode
 from accelwatch.simulator.scenario import FaultSpec, NodeSpec
 from campaign.catalogue import CASES, Case
 from campaign.fleet import INTERVALS, Fleet
-from campaign.injection import MISSED_SECONDS, Injection, Phase, gone_limit, limit_of, strike
+from campaign.injection import MISSED_SECONDS, Injection, Phase, gone_limit, limit_of, patience, strike
 
 NODES = (
     NodeSpec(name="nv-1", vendor="nvidia", family="hopper"), NodeSpec(name="nv-2", vendor="nvidia", family="blackwell"),
@@ -193,7 +193,7 @@ class Campaign:
     def _move(self, injection: Injection, now: float) -> None:
         case, since = injection.case, now - injection.began
         if injection.phase is Phase.PRESENT:
-            missed = since > injection.limit + MISSED_SECONDS + case.lasts
+            missed = since > injection.limit * patience() + MISSED_SECONDS + case.lasts
             ripe = injection.complete and since >= max(case.lasts, (injection.latency or 0.0) + injection.hold)
             if not (missed or ripe):
                 return
@@ -206,7 +206,7 @@ class Campaign:
             over = case.stays or all(
                 _over(episode, case.clears is not None and place == 0) for place, episode in injection.found.items()
             )
-            late = now - injection.ended > gone_limit(case, self.fleet, injection.node)
+            late = now - injection.ended > gone_limit(case, self.fleet, injection.node) * patience()
             if over or late:
                 if late and not over:
                     left = [f"{e.class_}: {[n for n, c in e.conditions.items() if c.lasting and not c.gone] or 'active'}" for e in injection.found.values() if not _over(e, case.clears is not None)]  # fmt: skip

@@ -74,11 +74,9 @@ class Injection:
         self.found[place] = episode
         if place == 0 and self.latency is None:
             self.latency = now - self.began
-            load = os.getloadavg()[0]
-            crowded = load > 2 * (os.cpu_count() or 1)
-            if self.latency > self.limit and crowded:
-                self.crowded = load
-            if self.latency > self.limit * (CROWDED_FACTOR if crowded else 1.0):
+            if self.latency > self.limit and patience() > 1.0:
+                self.crowded = os.getloadavg()[0]
+            if self.latency > self.limit * patience():
                 self.flaws.append(f"late: after {self.latency:.2f} s, allowed are {self.limit:.2f} s")
 
     @property
@@ -113,6 +111,11 @@ class Injection:
         incidents = {episode.incident for episode in self.found.values()}
         if len(incidents) > 1:
             self.flaws.append(f"{len(incidents)} incidents of one cascade")
+
+
+def patience() -> float:
+    """By how much more than its limit an injection may take just now."""
+    return CROWDED_FACTOR if os.getloadavg()[0] > 2 * (os.cpu_count() or 1) else 1.0
 
 
 def limit_of(case: Case, fleet: Fleet, node: str) -> float:
