@@ -75,7 +75,7 @@ def test_power_and_cpu_time_are_two(watts: float, cpu_low: bool, expected: Activ
         ("nvidia", 1.0, 0, None, Activity.SPIN),
         ("nvidia", 1.0, None, False, Activity.UNKNOWN),  # busy or spinning: nothing tells
         ("nvidia", 0.0, 0, None, Activity.QUIET),
-        ("nvidia", 0.0, 90_000, None, Activity.MIXED),
+        ("nvidia", 0.0, 90_000, None, Activity.QUIET),  # whether it transfers data is for its run to weigh
         ("ascend", 0.8, None, False, Activity.BUSY),
         ("ascend", 0.0, None, True, Activity.QUIET),
         ("ascend", None, 0, True, Activity.QUIET),

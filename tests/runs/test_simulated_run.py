@@ -40,7 +40,8 @@ def replay(
                 device=str(device.index),
                 at=at,
                 model=device.model,
-                power_watts=device.power_watts,
+                # The second die of an A3 has no power of its own.
+                power_watts=None if family == "A3" and device.index % 2 else device.power_watts,
                 power_limit_watts=getattr(device, "power_limit_watts", None),
                 utilization_ratio=device.utilization_percent / 100,
                 **traffic(device.index, seen, counted),

@@ -259,7 +259,7 @@ def _without_power(sample: Sample, flowing: bool | None, cpu_low: bool | None) -
     if utilization is None:
         return Activity.UNKNOWN if flowing or not cpu_low else Activity.QUIET
     if utilization <= QUIET_UTILIZATION:
-        return Activity.MIXED if flowing else Activity.QUIET
+        return Activity.QUIET  # its traffic, which is known late, is for its run to weigh
     if utilization < BUSY_UTILIZATION:
         return Activity.MIXED
     if flowing is None:  # a collective that waits leaves the AI Core idle, but a GPU at full utilization
