@@ -175,10 +175,9 @@ class Site:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.hosts.ports[node]}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
 
-    def records(self, node: str) -> int:
-        """Of the kernel log, read so far; on the page up to 5 s later."""
-        found = re.search(r"accelwatch_kernel_log_records_total (\S+)", self.page(node))
-        return int(float(found[1])) if found else 0
+    def live(self, node: str) -> list[Any]:
+        """Episodes of this test: those of the tests before are history to the agent."""
+        return [episode for episode in self.episodes(node) if not episode.historical]
 
     def ask(self, node: str, **request: Any) -> dict[str, Any]:
         return control.ask(self.directory / node / "control.sock", request, timeout=10)
@@ -231,16 +230,18 @@ def test_fifty_faults_reach_the_webhook_within_a_second_each(site: Site) -> None
     for node in NODES:
         site.address(node, port)
         site.agent(node)
-    plan = [(node, device, xid) for xid in XIDS for device in range(8) for node in NODES][:FAULTS]
+    plan = [(device, xid) for xid in XIDS for device in range(8)][: FAULTS // len(NODES)]
     latencies = []
-    for node, device, xid in plan:
-        wanted = {"node": node, "device": str(device), "class": XIDS[xid]}
-        began = site.hosts.xid(node, device, xid)
-        ((at, alert), *more) = until(f"the page of {wanted}", lambda w=wanted: site.webhook.of("firing", **w))
-        assert not more
-        latencies.append(at - began)
+    for device, xid in plan:
+        began = {node: site.hosts.xid(node, device, xid) for node in NODES}
+        for node in NODES:
+            wanted = {"node": node, "device": str(device), "class": XIDS[xid]}
+            ((at, alert), *more) = until(f"the page of {wanted}", lambda w=wanted: site.webhook.of("firing", **w))
+            assert not more
+            latencies.append(at - began[node])
         # What is over joins no later fault of the same run, so that each is an incident and a page of its own.
-        site.clear_all(node)
+        for node in NODES:
+            site.clear_all(node)
     latencies.sort()
     p50, p98, worst = (f"{latencies[n] * 1000:.0f} ms" for n in (FAULTS // 2, -2, -1))
     figures = f"p50 {p50}, p98 {p98}, slowest of {FAULTS} {worst}"
@@ -317,18 +318,16 @@ def test_a_storm_posts_one_alert_per_incident(site: Site) -> None:
         for n in range(200)
         for xid in ("48", "63", "94", "45", "154")
     ]
-    before = site.records("n1")
     for part in range(0, len(lines), 100):
         site.hosts.kernel("n1", *lines[part : part + 100])
         time.sleep(0.02)
     until("a page", lambda: [b for b in recorder.bodies if b])
-    until("all lines", lambda: site.records("n1") == before + 1000)
+    until("all lines in the journal", lambda: sum(e.count for e in site.live("n1")) == 1000)
     time.sleep(1.5)
-    episodes = [episode for episode in site.episodes("n1") if not episode.historical]
+    episodes = site.live("n1")
     roots = {e.id for e in episodes if e.root and e.active and e.severity == "run_ending"}
     posted = {json.dumps(a["labels"], sort_keys=True) for body in recorder.bodies for a in body}
     assert 1 <= len(posted) <= len({e.incident for e in episodes}) == len(roots)
-    assert sum(e.count for e in episodes) == 1000
     waits = re.search(r"accelwatch_pager_queue_length\S+ (\d+)", site.page("n1"))
     assert waits is not None
     assert int(waits[1]) == 0
