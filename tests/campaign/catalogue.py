@@ -207,7 +207,7 @@ CASES: tuple[Case, ...] = (
     Case(AS, "roce_down", "hccn", "net_link_down", "81078603", END, lasts=37, clears=45),
     Case(AS, "roce_flap", "hccn", "net_link_flap", None, SLOW),
     Case(AS, "roce_errors", "hccn_slow", "net_errors", None, SLOW, {"per_second": 50}, settles=COUNTED + 125),
-    Case(AS, "net_health", "hccn_slow", "net_errors", None, SLOW, held=30, settles=65),
+    Case(AS, "net_health", "hccn_slow", "net_errors", None, SLOW, held=60, settles=125),
     Case(AS, "optics", "hccn_rare", "net_errors", None, SLOW, families=("910",)),
     Case(AS, "optics", "hccn_rare", "net_errors", None, SLOW, {"present": 0}, families=("910",)),
     # --- a tool that never returns

@@ -29,7 +29,7 @@ from accelwatch.simulator.scenario import NodeSpec, Phase, RunSpec, Scenario
 INTERVALS: Mapping[str, Mapping[str, str]] = {
     "nvml": {"interval": "1s", "timeout": "2s"},
     "npu_smi": {"interval": "3s", "timeout": "5s"},
-    "hccn_tool": {"interval": "5s", "timeout": "5s"},
+    "hccn_tool": {"interval": "10s", "timeout": "5s"},
     "rdma": {"interval": "2s"},
     "hccl_log": {"interval": "2s"},
     "processes": {"interval": "2s"},
