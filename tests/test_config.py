@@ -62,6 +62,7 @@ def test_a_key_of_a_later_version_is_refused_not_ignored(text: str) -> None:
     [
         ("urls: ['am:9093']", "x:1: alertmanager.urls[0]: Expected the base URL of an Alertmanager such as `http://"),
         ("urls: ['http://a', 'http://u:geheim@b']", "x:1: alertmanager.urls[1]: No user or password in a URL"),
+        ("urls: ['http://a:9093']", "x:1: alertmanager.urls: Expected `labels: {cluster: ...}` beside it"),
         ("urls: http://a", "x:1: alertmanager.urls: Expected a list"),
         ("basic_auth: {username: a}", "x:1: alertmanager.basic_auth: Object missing required field `password_file`"),
         (
@@ -76,7 +77,10 @@ def test_alertmanagers_are_named_by_their_url_and_passwords_by_their_file(sectio
         parse(f"alertmanager: {{{section}}}", "x")
     assert str(caught.value).startswith(complaint)
     assert "geheim" not in str(caught.value)
-    good = parse("alertmanager: {urls: ['http://a:9093', 'https://b/am'], runbooks: 'https://wiki/run'}", "x")
+    good = parse(
+        "labels: {cluster: c}\nalertmanager: {urls: ['http://a:9093', 'https://b/am'], runbooks: 'https://wiki/run'}",
+        "x",
+    )
     assert good.alertmanager.urls == ("http://a:9093", "https://b/am")
 
 

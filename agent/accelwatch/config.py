@@ -295,6 +295,12 @@ def _check(config: Config, lines: dict[str, int], name: str) -> None:
             refuse(".".join(keys), "not implemented in this version; remove the key")
     _check_hccl_log(config.sources.hccl_log, refuse)
     _check_alertmanager(config.alertmanager, refuse)
+    if config.alertmanager.urls and not config.labels.get("cluster"):
+        refuse(
+            "alertmanager.urls",
+            "Expected `labels: {cluster: ...}` beside it, as Prometheus names the cluster: by it Alertmanager knows the "
+            "rule's alert of the same fault, and pages once",
+        )
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         refuse("listen", f"Expected HOST:PORT such as `0.0.0.0:9817` or `[::]:9817`, got `{config.listen}`")
