@@ -298,8 +298,8 @@ def _check(config: Config, lines: dict[str, int], name: str) -> None:
     if config.alertmanager.urls and not config.labels.get("cluster"):
         refuse(
             "alertmanager.urls",
-            "Expected `labels: {cluster: ...}` beside it, as Prometheus names the cluster: by it Alertmanager knows the "
-            "rule's alert of the same fault, and pages once",
+            "Expected `labels: {cluster: ...}` beside it, as Prometheus names the cluster: by it Alertmanager knows "
+            "the rule's alert of the same fault, and pages once",
         )
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -38,11 +39,20 @@ class Peer:
             while True:
                 client, _ = self._socket.accept()
                 with client, contextlib.suppress(OSError):
-                    self.requests.append(client.recv(65536))
+                    self.requests.append(_request(client))
                     self._answer(client)
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _request(client: socket.socket) -> bytes:
+    """Head and body, which may come in two parts."""
+    data = client.recv(65536)
+    found = re.search(rb"Content-Length: (\d+)\r\n", data)
+    while found is not None and len(data.partition(b"\r\n\r\n")[2]) < int(found[1]):
+        data += client.recv(65536)
+    return data
 
 
 @pytest.fixture
