@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
 import time
@@ -26,14 +27,16 @@ class Posts:
     def __init__(self) -> None:
         self.bodies: list[Any] = []
         self.problem: Exception | None = None
+        self.clock: float | None = None
         self.gate = threading.Event()
         self.gate.set()
 
-    def post(self, body: bytes) -> None:
+    def post(self, body: bytes) -> float | None:
         self.gate.wait(10)
         if self.problem is not None:
             raise self.problem
         self.bodies.append(json.loads(body))
+        return self.clock
 
     @property
     def alerts(self) -> list[Any]:
@@ -162,3 +165,32 @@ def test_an_agent_that_ends_sends_what_waits_for_its_root(site: Site) -> None:
     other.pager.close()
     assert time.monotonic() - began < 3
     other.of("a").gate.set()
+
+
+def test_of_a_storm_only_the_roots_are_put_into_words(site: Site) -> None:
+    """What is no root was never posted, and its end is nobody's news."""
+    until(lambda: site.of("a").bodies)
+    storm = [Candidate(episode=episode(id=n, root=False), standing=Standing.KEEP) for n in range(2, 1000)]
+    site.pager.offer([Candidate(episode=episode(id=1), standing=Standing.POST), *storm])
+    assert len(site.pager._notices) == 1
+    until(lambda: site.of("a").alerts)
+    ended = [
+        Candidate(episode=episode(id=n, root=False, active=False, cleared_wall=time.time()), standing=Standing.END)
+        for n in range(2, 1000)
+    ]
+    site.pager.offer([Candidate(episode=episode(id=1), standing=Standing.KEEP), *ended])
+    assert len(site.pager._notices) == 1
+
+
+def test_a_node_whose_clock_is_an_hour_slow_pages_all_the_same(site: Site) -> None:
+    """Its alerts carry Alertmanager's time, as the answers tell it."""
+    until(lambda: site.of("a").bodies)
+    posts = Posts()
+    posts.clock = time.time() + 3600
+    site.posts["b"] = posts
+    site.pager.configure(site.config("b"))
+    until(lambda: posts.bodies)
+    site.offer()
+    until(lambda: posts.alerts)
+    ends = datetime.datetime.fromisoformat(posts.alerts[0]["endsAt"]).timestamp()
+    assert ends == pytest.approx(time.time() + 3600 + 1800, abs=10)

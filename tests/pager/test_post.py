@@ -162,6 +162,14 @@ def test_a_peer_that_says_nothing_is_given_up(peer: Callable[..., Peer], monkeyp
         Poster(server.address).post(b"[]")
 
 
+@pytest.mark.parametrize(
+    ("date", "seconds"), [("Thu, 01 Jan 2026 00:00:00 GMT", 1_767_225_600.0), ("soon", None), ("Thu, 99", None)]
+)
+def test_the_peers_own_time_is_told(peer: Callable[..., Peer], date: str, seconds: float | None) -> None:
+    server = peer(f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n".encode())
+    assert Poster(server.address).post(b"[]") == seconds
+
+
 def test_an_answer_of_any_length_costs_4_kb(peer: Callable[..., Peer]) -> None:
     def flood(client: socket.socket) -> None:
         client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -38,13 +38,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     starts: float
     url: str = ""
 
-    def alert(self, ends: float) -> dict[str, object]:
-        """In the form of Alertmanager's API v2; `ends` in the past: resolved."""
+    def alert(self, ends: float, shift: float = 0.0) -> dict[str, object]:
+        """In the form of Alertmanager's API v2; `ends` in the past: resolved. `shift`: its clock minus this node's."""
         alert: dict[str, object] = {
             "labels": self.labels,
             "annotations": self.annotations,
-            "startsAt": _rfc3339(self.starts),
-            "endsAt": _rfc3339(max(ends, self.starts)),
+            "startsAt": _rfc3339(self.starts + shift),
+            "endsAt": _rfc3339(max(ends, self.starts) + shift),
         }
         return alert | {"generatorURL": self.url} if self.url else alert
 

@@ -93,8 +93,8 @@ class Outbox:
         self._left_out &= set(offers)
         self._first = False
 
-    def due(self, now: float, wall: float) -> Outgoing | None:
-        """What is to be sent now; `None`: nothing."""
+    def due(self, now: float, wall: float, shift: float = 0.0) -> Outgoing | None:
+        """What is to be sent now; `None`: nothing. `shift`: Alertmanager's clock minus this node's."""
         if now < self._not_before:
             return None
         ready = sorted((e for e in self._entries.values() if not e.done and e.due <= now), key=lambda e: e.due)
@@ -103,7 +103,7 @@ class Outbox:
             if now - self._asked_at < REPEAT_SECONDS:
                 return None
         entries = tuple((e, e.told and e.over is not None) for e in ready[: 1 if self._single else BATCH])
-        alerts = (e.notice.alert(_ends(e, resolved, wall)) for e, resolved in entries)
+        alerts = (e.notice.alert(_ends(e, resolved, wall), shift) for e, resolved in entries)
         return Outgoing(entries, tuple(alerts))
 
     def wait(self, now: float) -> float:
@@ -149,7 +149,8 @@ class Outbox:
     def _begin(self, number: int, offer: Offer, now: float, wall: float) -> None:
         if offer.standing is Standing.END:
             # Posted perhaps by an agent before this one; an alert that Alertmanager does not know makes no page.
-            if self._first and offer.ended is not None and wall - offer.ended < AHEAD_SECONDS:
+            lately = offer.ended is not None and wall - offer.ended < AHEAD_SECONDS
+            if self._first and lately and len(self._entries) < LIMIT:
                 self._entries[number] = Entry(offer.notice, now, told_at=now, over=offer.ended)
             return
         if offer.standing is Standing.KEEP or (offer.standing is Standing.RESUME and not self._first):

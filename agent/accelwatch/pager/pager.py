@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable
 from accelwatch.clock import Clock
 from accelwatch.config import Alertmanager, Config
 from accelwatch.faults.episode import Episode
+from accelwatch.faults.labels import routing
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.pager import address, wording
-from accelwatch.pager.notice import Candidate, Notice
+from accelwatch.pager.notice import Candidate, Notice, Standing
 from accelwatch.pager.outbox import Offer
 from accelwatch.pager.post import Poster
 from accelwatch.pager.sender import Posts, Sender
 from accelwatch.taxonomy.loader import Taxonomy
+from accelwatch.taxonomy.model import Notify
 
 # What an ending agent gives the last posts; systemd kills it after ten.
 CLOSE_SECONDS = 1.5
@@ -37,8 +39,8 @@ class Pager:
         self._senders: dict[str, Sender] = {}
         self._settings = Alertmanager()
         self._config = Config()
-        self._notices: dict[int, tuple[Episode, Notice]] = {}
-        self._started = False
+        self._notices: dict[int, tuple[Episode | None, Notice]] = {}
+        self._started = self._offered = False
         self.configure(config)
 
     def start(self) -> None:
@@ -63,7 +65,7 @@ class Pager:
         with self._lock:
             again = config.alertmanager.basic_auth != self._settings.basic_auth
             if config.labels != self._config.labels or config.alertmanager.runbooks != self._settings.runbooks:
-                self._notices.clear()
+                self._notices = {number: (None, notice) for number, (_, notice) in self._notices.items()}
             self._config, self._settings = config, config.alertmanager
             wanted = {where.name: where for where in map(address.parse, config.alertmanager.urls)}
             for name in [n for n in self._senders if again or n not in wanted]:
@@ -80,7 +82,8 @@ class Pager:
     def offer(self, candidates: Iterable[Candidate]) -> None:
         """How every episode stands that is, or was lately, worth a page."""
         with self._lock:
-            offers = {candidate.episode.id: self._offer(candidate) for candidate in candidates}
+            offers = {c.episode.id: self._offer(c) for c in candidates if self._speaks_of(c)}
+            self._offered = True
             for number in [n for n in self._notices if n not in offers]:
                 del self._notices[number]
             for sender in self._senders.values():
@@ -96,6 +99,15 @@ class Pager:
         deadline = time.monotonic() + CLOSE_SECONDS
         for sender in senders:
             sender.join(max(0.0, deadline - time.monotonic()))
+
+    def _speaks_of(self, candidate: Candidate) -> bool:
+        """Of a storm's thousands only the roots are put into words; at the start also what an agent before may have
+        posted and not resolved.
+        """
+        episode = candidate.episode
+        if candidate.standing in (Standing.POST, Standing.RESUME) or episode.id in self._notices:
+            return True
+        return not self._offered and candidate.standing is Standing.END and routing(episode) is Notify.PAGE
 
     def _offer(self, candidate: Candidate) -> Offer:
         episode = candidate.episode

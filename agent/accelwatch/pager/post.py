@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import email.utils
 import http.client
 import socket
 import ssl
@@ -38,8 +39,11 @@ class Poster:
         self._address = address
         self._basic_auth = basic_auth
 
-    def post(self, body: bytes) -> None:
-        """Posts a JSON list of alerts. Raises `Refused`, `PostError`."""
+    def post(self, body: bytes) -> float | None:
+        """Posts a JSON list of alerts; gives the peer's own time (seconds since the epoch), if it says one.
+
+        Raises `Refused`, `PostError`.
+        """
         headers = {"Content-Type": "application/json", "User-Agent": f"accelwatch/{__version__}", "Connection": "close"}
         if self._basic_auth is not None:
             headers["Authorization"] = _authorization(self._basic_auth)
@@ -59,6 +63,7 @@ class Poster:
             problem = f"{self._address.name}: answered {status} {answer.reason}{where}: {said}"
             # 408 and 429 ask for another try; 401, 403 and 404 are mended in the configuration, meanwhile all wait.
             raise (Refused if status in (400, 413, 422) else PostError)(problem)
+        return _time(answer.getheader("Date"))
 
     def _connection(self) -> http.client.HTTPConnection:
         address = self._address
@@ -99,6 +104,13 @@ def _ended_after(seconds: float, connected: socket.socket) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _time(date: str | None) -> float | None:
+    try:
+        return None if date is None else email.utils.parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _words(error: Exception) -> str:

@@ -13,13 +13,15 @@ from accelwatch.pager.post import PostError, Refused, encode
 
 # The thread looks again after so long, whatever it waits for.
 LOOK_SECONDS = 5.0
+# Clocks that differ by less mean the same; the peer tells whole seconds, and a while ago.
+SKEW_SECONDS = 60.0
 
 
 class Posts(Protocol):
     """What posts a body: `post.Poster`."""
 
-    def post(self, body: bytes) -> None:
-        """Raises `Refused`, `PostError`."""
+    def post(self, body: bytes) -> float | None:
+        """Gives the peer's own time in seconds since the epoch, if it says one. Raises `Refused`, `PostError`."""
         ...
 
 
@@ -34,6 +36,7 @@ class Sender:
         self._outbox = Outbox()
         self._changed = threading.Condition()
         self._stopping = False
+        self._shift = 0.0
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"pager {name}", daemon=True)
 
@@ -88,7 +91,7 @@ class Sender:
         with self._changed:
             while True:
                 now = self._clock.monotonic()
-                outgoing = self._outbox.due(now, self._clock.time())
+                outgoing = self._outbox.due(now, self._clock.time(), self._shift)
                 if outgoing is not None and (outgoing.entries or not self._stopping):
                     return outgoing
                 if self._stopping:
@@ -97,7 +100,7 @@ class Sender:
 
     def _send(self, outgoing: Outgoing) -> None:
         try:
-            self._poster.post(encode(list(outgoing.alerts)))
+            self._heard(self._poster.post(encode(list(outgoing.alerts))))
         except Refused as error:
             with self._changed:
                 self._outbox.refused(outgoing, self._clock.monotonic())
@@ -113,6 +116,11 @@ class Sender:
             for entry in new:
                 log.get().warning("page posted", alertmanager=self.name, page=entry.notice.annotations["summary"])
             self._told("success", None)
+
+    def _heard(self, theirs: float | None) -> None:
+        """An alert of a node whose clock is half an hour slow would be over before it came, and nobody be paged."""
+        shift = 0.0 if theirs is None else theirs - self._clock.time()
+        self._shift = shift if abs(shift) > SKEW_SECONDS else 0.0
 
     def _told(self, result: str, problem: str | None) -> None:
         """Said once when it begins to fail and once when it works again; a backlog of alerts fills no log."""
