@@ -25,6 +25,8 @@ NODES = (
 APART_SECONDS = 80.0
 # The slowest tier that a fault here is read by (npu_smi, six polls), twice, and a start of the agent.
 SETTLE_SECONDS = 60.0
+# An agent that is killed before it comes to ask for the codes says so of a card in alarm, and is right.
+UNREAD = "its codes cannot be read"
 NUMBERED_CLASS = "pcie_host_link"
 # A counter that grew twice between two readings shows one growth: here the sum is what has to be right.
 COUNTED_CLASS, COUNTED_ERRORS = "mem_correctable", 2
@@ -56,6 +58,7 @@ _EVENTS: Mapping[str, tuple[Kill, ...]] = {
         )),
     ),
 }  # fmt: skip
+_CODED = frozenset(class_ for fault, _, class_, _ in _EVENTS["ascend"] if fault == "error_code")
 _HOST: tuple[Kill, ...] = (
     ("kernel_line", {"text": "mce: [Hardware Error]: CPU 4: Machine Check Exception: 5 Bank 7: be00000000800400"}, "host", False),
     ("kernel_line", {"text": "nfs: server 10.1.2.3 not responding, still trying"}, "storage", False),
@@ -68,7 +71,7 @@ class Victim:
     def __init__(self, fleet: Fleet, node: str, seed: int, say: Callable[[str], None]) -> None:
         self.fleet, self.node, self._say = fleet, node, say
         self.random = random.Random(f"{seed} {node}")
-        self.kills = self.reboots = self.lines = self.episodes = 0
+        self.kills = self.reboots = self.lines = self.episodes = self.unread = 0
         self.injected: collections.Counter[tuple[str, str]] = collections.Counter()  # (class, device or "")
         self.numbered: collections.Counter[str] = collections.Counter()  # lines by device
         self.flaws: list[str] = []
@@ -200,12 +203,15 @@ class Victim:
         found: collections.Counter[tuple[str, str]] = collections.Counter()
         numbered: collections.Counter[str] = collections.Counter()
         errors: collections.Counter[str] = collections.Counter()
+        coded = {device for class_, device in self.injected if class_ in _CODED}
         for episode in self.fleet.faults(self.node):
             where = episode.device if episode.device is not None else episode.place or ""
             if episode.historical:
                 self.flaws.append(f"{self.node} {where}: historical: {episode.message}")
             if episode.class_ == NUMBERED_CLASS:
                 numbered[where] += episode.count
+            elif episode.class_ == "unknown" and UNREAD in episode.message and (episode.device or "") in coded:
+                self.unread += 1
             elif episode.class_ == COUNTED_CLASS:
                 errors[where] += episode.count
             else:
@@ -250,7 +256,7 @@ def run(fleet: Fleet, seed: int, kills: int, reboots: int, report: Path, say: Ca
     for victim in victims:
         say(
             f"{victim.node}: {victim.kills} kills, {victim.reboots} reboots, {sum(victim.injected.values())} faults, "
-            f"{victim.lines} numbered lines, first page after {max(victim.waits, default=0):.1f} s at most"
+            f"{victim.lines} numbered lines, {victim.unread} alarms whose codes were not read in time, first page after {max(victim.waits, default=0):.1f} s at most"
         )
     document = {
         "seed": seed, "kills": sum(v.kills for v in victims), "reboots": sum(v.reboots for v in victims),
