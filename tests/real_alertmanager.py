@@ -51,6 +51,13 @@ def without_waiting(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def silent(document: dict[str, Any]) -> dict[str, Any]:
+    """Never gets as far as to send anything: asked what hides what."""
+    for route in (document["route"], *document["route"]["routes"]):
+        route["group_wait"] = "1h"
+    return document
+
+
 def until(what: str, true: Callable[[], object], seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():

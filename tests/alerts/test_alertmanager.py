@@ -50,6 +50,7 @@ from real_alertmanager import (
     running,
     serving,
     shipped,
+    silent,
     until,
     with_examples,
     without_waiting,
@@ -149,7 +150,7 @@ ABSENT = {
 @pytest.fixture(scope="module")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
     """One that sends nothing: asked what hides what. Each case is a cluster of its own."""
-    with running(shipped(), tmp_path_factory.mktemp("judge")) as alertmanager:
+    with running(silent(shipped()), tmp_path_factory.mktemp("judge")) as alertmanager:
         yield alertmanager
 
 

@@ -32,9 +32,8 @@ from paging_alerts import (
     WORK,
     fault,
     merged,
-    other,
 )
-from real_alertmanager import running, shipped
+from real_alertmanager import running, shipped, silent
 
 pytestmark = [
     pytest.mark.e2e,
@@ -65,20 +64,21 @@ def hides(source: Alert, target: Alert) -> bool:
     def same(*labels: str) -> bool:
         return all(source.get(label) and source[label] == target.get(label) for label in labels)
 
-    if not target["alertname"].startswith("Accelwatch") or below not in ("page", "ticket"):
+    if source.get("cluster") != target.get("cluster") or not target["alertname"].startswith("Accelwatch"):
         return False
     if one == "Maintenance":
-        return same("node") and "drill" not in target
+        return same("node") and "drill" not in target and below in ("page", "ticket")
     if "path" in target or source.get("drill") != target.get("drill"):
         return False
-    fast = "path" in source
-    if "drill" in source:
-        return fast and same("node", "vendor", "class")
+    fast, ours = "path" in source, source["alertname"].startswith("Accelwatch")
     of_host = "device" not in source and "device" not in target
+    if fast and same("node", "vendor", "class") and (same("device") or of_host or "drill" in source):
+        return True
+    if "drill" in source or below not in ("page", "ticket"):
+        return False
     not_above = level == below or level == "page"
     return (
-        (fast and same("node", "vendor", "class") and (same("device") or of_host))
-        or (fast and below == "page" and same("incident"))
+        (fast and below == "page" and same("incident"))
         or (one == "SharedComponent" and not_above and same("rack") and two in OF_A_RACK)
         or (one == "NodeDark" and not_above and same("node") and two not in ("NodeDark", "SharedComponent"))
         or (one == "AgentSilent" and below == "ticket" and level != "info" and same("node") and two in OF_AN_AGENT)
@@ -86,85 +86,88 @@ def hides(source: Alert, target: Alert) -> bool:
         or (one == "DeviceLost" and level == below and same("node", "vendor", "device")
             and two not in ("DeviceLost", "NodeDark", "SharedComponent"))
         or (two in SYMPTOMS and level == below and one in ("NodeDark", "SharedComponent") and same("incident"))
-        or (two in SYMPTOMS and level == below and one not in SYMPTOMS
+        or (two in SYMPTOMS and level == below and one not in SYMPTOMS and ours
             and source.get("fault_severity") == "run_ending" and (same("incident") or same("node")))
-        or (level == "page" and below == "ticket" and same("incident"))
+        or (level == "page" and below == "ticket" and ours and same("incident"))
     )  # fmt: skip
+
+
+# A label `cluster` is made one's own by the number of the pair.
+SOURCES = [
+    WORK,
+    merged(ECC, FAST),
+    merged(HOST, FAST),
+    merged(ECC, FAST, DRILL),
+    RACK,
+    merged(RACK, TICKET),
+    DARK,
+    merged(DARK, TICKET),
+    merged(SILENT, PAGE),
+    LOST,
+    ECC,
+    HOT,
+    HANG_OF_NODE,
+]
+TARGETS = [ECC, HOST, LINK, DARK, RACK, SOURCE, MISSING, HANG, HANG_OF_NODE]
 
 
 def pairs() -> Iterator[tuple[Alert, Alert]]:
     """Sources and targets that agree in everything, in all but the incident, and then in all but one more thing."""
-    sources = [
-        WORK,
-        merged(ECC, FAST),
-        merged(HOST, FAST),
-        RACK,
-        DARK,
-        merged(SILENT, PAGE),
-        LOST,
-        ECC,
-        HOT,
-        HANG_OF_NODE,
-    ]
-    targets = [
-        ECC,
-        HOST,
-        LOST,
-        LINK,
-        DARK,
-        RACK,
-        SILENT,
-        SOURCE,
-        MISSING,
-        HANG,
-        HANG_OF_NODE,
-        HOT,
-        other("RunInterrupted", INFO),
-    ]
-    for source, target in itertools.product(sources, targets):
-        for incident, severity in itertools.product(("run/4711", "run/4712"), (PAGE, TICKET)):
-            one, two = merged(source, {"incident": "run/4711"}), merged(target, severity, {"incident": incident})
-            if source["severity"] == "ticket":
-                one = merged(one, severity)
-            yield one, two
-            yield merged(one, DRILL), two
-            yield one, merged(two, DRILL)
-            yield merged(one, DRILL), merged(two, DRILL)
-            if "path" not in one and source is not WORK:
-                yield merged(one, TICKET), two
-                yield merged(one, INFO), two
-            if severity is PAGE and "class" in two:
-                yield one, merged(two, FAST)
-            yield one, merged(two, {"alertname": "NotOurs"})
-            if one["incident"] == two["incident"]:
-                yield merged(one, {"incident": ""}), merged(two, {"incident": ""})
-                continue
+    for source, target, severity in itertools.product(SOURCES, TARGETS, (PAGE, TICKET)):
+        one = merged(source, {"incident": "run/4711"})
+        two = merged(target, severity, {"incident": "run/4711"}, DRILL if "drill" in one else {})
+        yield from alike(one, two)
+        yield merged(one, {"incident": ""}), merged(two, {"incident": ""})
+        two = merged(two, {"incident": "run/4712"})
+        yield one, two
+        if one["severity"] == two["severity"] or source in (WORK, merged(SILENT, PAGE)):
             for label in ("node", "vendor", "device", "class", "rack"):
                 if label in one and label in two:
                     yield one, merged(two, {label: "another"})
                     yield merged(one, {label: ""}), merged(two, {label: ""})
                 elif label in two:
                     yield merged(one, {label: two[label]}), two
+            yield from alike(one, two)
+            yield one, merged(two, {"device": ""})
+            yield merged(one, {"device": ""}), two
+
+
+def alike(one: Alert, two: Alert) -> Iterator[tuple[Alert, Alert]]:
+    """The two, and with the other severity, path, drill, cluster or origin."""
+    yield one, two
+    yield one, merged(two, INFO)
+    yield one, merged(two, {"cluster": " of another"})
+    yield one, merged(two, {"alertname": "NotOurs"})
+    yield merged(one, {"alertname": "NotOurs"}), two
+    yield merged(one, {"drill": "" if "drill" in one else "true"}), two
+    yield one, merged(two, {"drill": "" if "drill" in two else "true"})
+    if "path" not in one and one["severity"] == "page":
+        yield merged(one, INFO), two
+        yield merged(one, INFO), merged(two, INFO)
+        yield merged(one, TICKET), two
+    if two["severity"] == "page" and "class" in two:
+        yield one, merged(two, FAST)
 
 
 def test_alertmanager_hides_what_the_policy_hides(tmp_path: Path) -> None:
     # Each pair once, whatever it was made from.
     tried = list({repr((sorted(one.items()), sorted(two.items()))): (one, two) for one, two in pairs()}.values())
-    states: dict[tuple[str, str], bool] = {}
+    states: dict[str, bool] = {}
     for first in range(0, len(tried), 500):  # it compares each target with all sources: many at once take long
-        with running(shipped(), tmp_path / str(first)) as alertmanager:
+        with running(silent(shipped()), tmp_path / str(first)) as alertmanager:
             alertmanager.post(
                 *(
-                    {**alert, "cluster": f"pair {number}", "id": role}
+                    {**alert, "cluster": f"pair {number}{alert.get('cluster', '')}", "pair": str(number), "role": role}
                     for number, pair in enumerate(tried[first : first + 500], first)
                     for role, alert in zip(("source", "target"), pair, strict=True)
                 )
             )
             alertmanager.settle()
             for alert in alertmanager.alerts():
-                states[alert["labels"]["cluster"], alert["labels"]["id"]] = bool(alert["status"]["inhibitedBy"])
-    found = [states[f"pair {number}", "target"] for number in range(len(tried))]
+                if alert["labels"].get("role") == "target":
+                    states[alert["labels"]["pair"]] = bool(alert["status"]["inhibitedBy"])
+    found = [states[str(number)] for number in range(len(tried))]
     expected = [hides(source, target) for source, target in tried]
     wrong = [(was, *pair) for was, wanted, pair in zip(found, expected, tried, strict=True) if was != wanted]
     assert not wrong, f"{len(wrong)} of {len(tried)}, such as (hidden, source, target): {wrong[:3]}"
-    assert 0.1 < sum(expected) / len(expected) < 0.9
+    assert sum(expected) > 400
