@@ -84,3 +84,13 @@ def test_a_source_that_was_not_asked_yet_has_not_failed() -> None:
     """Right after the agent's start."""
     fresh = [{"source": "hccn_tool", "up": False, "seconds": None, "error": None}]
     assert table([device()], [], sources=fresh)[-1] == "source hccn_tool    no answer yet"
+
+
+def test_planned_work_and_drills_are_told_apart_from_faults() -> None:
+    """Below the headline, before everything that somebody might act upon."""
+    planned = {"since": "a", "until": "2026-01-01T12:00:00Z", "reason": "board swap", "by": ""}
+    lines = table([device()], [fault("device_lost", drill=True)], maintenance=planned)
+    assert lines[0] == "n: 1 device, healthy"
+    assert lines[1] == "MAINTENANCE until 2026-01-01T12:00:00Z: board swap; nothing pages"
+    assert any("RUN_ENDING device_lost" in line and "(a DRILL, no fault)" in line for line in lines)
+    assert not any("MAINTENANCE" in line for line in table([device()], []))

@@ -108,3 +108,14 @@ def test_the_page_needs_no_other_file() -> None:
     text = page([device()], [fault()])
     for asset in ("<script", "<link", "<img", "http://", "https://", "url("):
         assert asset not in text
+
+
+def test_planned_work_and_drills_are_told() -> None:
+    """Escaped like everything that people typed."""
+    planned = {"since": "a", "until": "2026-01-01T12:00:00Z", "reason": "<swap>", "by": "anna"}
+    report = {"devices": [device("0")], "faults": [fault(drill=True)], "sources": [], "maintenance": planned}
+    text = node_page.render(report, version="1", node="n", agent=AGENT).decode()
+    assert "maintenance until 2026-01-01T12:00:00Z, by anna: &lt;swap&gt;" in text
+    assert "(a drill, no fault)" in text
+    assert "1 device, healthy" in text
+    assert "maintenance" not in page([device()])
