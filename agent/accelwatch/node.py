@@ -74,6 +74,7 @@ class Node:
         self._seen_up_dirty: list[tuple[str, str]] = []
         self._was_up: dict[tuple[str, str], bool] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._up: dict[str, set[DeviceKey]] = {}  # by source
         self._packets: dict[str, dict[DeviceKey, int]] = {}  # by source
         self._known: Mapping[DeviceKey, Known] = {}
         self._known_version = -1
@@ -101,6 +102,7 @@ class Node:
                 for key in absent:
                     self._inventory.missing(key)
             self._snapshots[source] = snapshot
+            self._up[source] = {device.key for device in snapshot.devices if device.state is DeviceState.UP}
             self._count(snapshot, old)
             self._packets[source] = self._sum_packets(source, before, snapshot)
         return absent
@@ -166,7 +168,7 @@ class Node:
             for source, vendor in LISTED_BY.items():
                 snapshot = self._snapshots.get(source)
                 if vendor is key.vendor and snapshot is not None:
-                    return any(d.key == key and d.state is DeviceState.UP for d in snapshot.devices)
+                    return key in self._up[source]
         return False
 
     def count(self, owner: str, counter: str, labels: str, amount: float) -> None:

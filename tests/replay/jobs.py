@@ -80,6 +80,13 @@ class Job:
         self.left = self.phase.seconds if self.phase is not None else 0.0
         self.over = self.phase is None
 
+    @property
+    def steady(self) -> bool:
+        """Whether it does for minutes what it did before."""
+        phase = self.phase
+        goes_on = phase is not None and phase.name in ("train", "idle", "serve")
+        return goes_on and phase is not None and self.left > 60 and phase.seconds - self.left > 240
+
     def step(self, boards: Sequence[Board], seconds: float) -> None:
         """Time passes."""
         while self.phase is not None and self.left <= 0:

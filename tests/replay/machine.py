@@ -91,6 +91,11 @@ class Machine:
     def count(self, ingredient: str) -> None:
         self.ingredients[ingredient] = self.ingredients.get(ingredient, 0) + 1
 
+    @property
+    def steady(self) -> bool:
+        """Whether jobs have gone on with what they do for some minutes, and will for one more."""
+        return not self.drained and all(job.steady for job in self.jobs)
+
     # --- time
 
     def pass_time(self, seconds: float) -> list[ProcessExit]:

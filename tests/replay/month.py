@@ -3,8 +3,9 @@
 Whatever ends a run in it is a job's own failure, so every other run-ending episode, and every warning of a hang, is a
 false alarm. All of it is drawn from a seed.
 
-A day is replayed with readings every 10 s, and in stretches of minutes at the agent's default intervals (NVML each
-second with a full reading every ten, network ports and processes every 5 s). Detectors are told the default intervals
+A day is replayed with readings every 10 s, about every 30 s where jobs just go on with what they do for minutes, and in
+stretches of minutes at the agent's default intervals (NVML each second with a full reading every ten, network ports and
+processes every 5 s). Detectors are told the default intervals
 throughout, so none waits longer before it speaks than it would live.
 """
 
@@ -45,7 +46,7 @@ else:
     from .machine import DAY, Machine
     from .operations import events
 
-ROUND_SECONDS = 10.0
+ROUND_SECONDS, STEADY_SECONDS = 10.0, (18.0, 42.0)
 INTERVALS = {"nvml": 1.0, "npu_smi": 10.0, "hccn_tool": 10.0, "rdma": 5.0, "processes": 5.0}
 
 
@@ -110,6 +111,8 @@ class Replay:
         self.taxonomy = load()
         self.pending = Pending()
         self.full: tuple[Device, ...] = ()
+        self.progress = False
+        self._told_days = 1.0
         self.muted: dict[str, int] = {}  # polls of a source that fail yet
         self._levels: dict[RunRef, int] = {}
         self._follow: list[tuple[float, Job]] = []
@@ -159,10 +162,12 @@ class Replay:
 
     def run(self, seconds: float, dense: bool = False) -> None:
         """Ordinary time; `dense`: at the default intervals."""
-        rounds = max(1, round(seconds / ROUND_SECONDS))
-        for _ in range(rounds):
+        until = self.result.days + seconds / DAY
+        while self.result.days < until:
+            self._tell_progress()
             if not dense:
-                self.advance(ROUND_SECONDS)
+                # Not in step with what a job repeats: a reading each 30 s sees the same second of a 30 s swing for ever.
+                self.advance(self.rng.uniform(*STEADY_SECONDS) if self.machine.steady else ROUND_SECONDS)
                 self.read(self.list_source, self._listed)
                 self.read("rdma" if self.machine.nvidia else "hccn_tool", self.machine.links)
                 self.read("processes", self.machine.processes)
@@ -185,6 +190,14 @@ class Replay:
     @property
     def list_source(self) -> str:
         return "nvml" if self.machine.nvidia else "npu_smi"
+
+    def _tell_progress(self) -> None:
+        """A line a day for who waits, on standard error."""
+        if self.progress and self.result.days >= self._told_days:
+            self._told_days += 1.0
+            false, warned = len(self.result.false_endings(self.taxonomy)), len(self.result.warned)
+            told = f"day {self.result.days:.0f}: {len(self.result.runs)} runs, false endings {false}, warnings {warned}"
+            print(f"{self.machine.model.name}, {told}", file=sys.stderr, flush=True)
 
     def advance(self, seconds: float) -> None:
         self.result.days += seconds / DAY
@@ -238,7 +251,7 @@ class Replay:
                     pids = {d.pid for d in record.devices}
                     job = next((j for j in self.machine.jobs if pids & {r.pid for r in j.ranks}), None)
                 since = view.verdict.since
-                self.result.warned.append(
+                self._warn(
                     Warned(
                         day=round(self.result.days, 3),
                         run=record.run_id,
@@ -250,6 +263,11 @@ class Replay:
                     )
                 )
             self._levels[record.ref] = level
+
+    def _warn(self, warned: Warned) -> None:
+        self.result.warned.append(warned)
+        if self.progress:
+            print(warned, file=sys.stderr, flush=True)
 
     def finish(self) -> Month:
         self.commit(everything=True)
@@ -267,10 +285,19 @@ class Replay:
         return self.result
 
 
-def live(model: Model, devices: int, days: float, seed: int, directory: Path, dense_seconds: float = 2400.0) -> Month:
+def live(
+    model: Model,
+    devices: int,
+    days: float,
+    seed: int,
+    directory: Path,
+    dense_seconds: float = 2400.0,
+    progress: bool = False,
+) -> Month:
     """A node of this model for so many days. `dense_seconds`: the longest stretch at the default intervals."""
     machine = Machine(model, devices, seed)
     replay = Replay(machine, directory, seed + 1)
+    replay.progress = progress
     plan = sorted(events(replay, days, random.Random(seed + 2), dense_seconds), key=lambda event: event[0])
     for at, what, how in plan:
         if at / DAY > replay.result.days:
@@ -320,7 +347,7 @@ def main() -> int:
             started = time.perf_counter()
             with tempfile.TemporaryDirectory() as directory:
                 seed = options.seed * 1000 + number
-                month = live(model, devices, options.days * share, seed, Path(directory))
+                month = live(model, devices, options.days * share, seed, Path(directory), progress=True)
             print("\n".join(told(f"{vendor} {model.name} x {devices}", month, taxonomy, time.perf_counter() - started)))
             bad = bad or bool(month.false_endings(taxonomy) or month.warned or month.wrong_outcomes)
     return int(bad)

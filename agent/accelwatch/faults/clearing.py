@@ -15,10 +15,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     reset_at: float | None = None
 
 
+def holds(episode: Episode) -> bool:
+    """Whether a condition of it lasts: no other evidence ends it then."""
+    return any(condition.lasting and not condition.gone for condition in episode.conditions.values())
+
+
 def over(episode: Episode, class_: FaultClass, evidence: Evidence, now: float) -> str | None:
     """Why the episode is over, or `None`. Never because anything is silent."""
     lasting = [condition for condition in episode.conditions.values() if condition.lasting]
-    if any(not condition.gone for condition in lasting) or not evidence.answers:
+    if holds(episode) or not evidence.answers:
         return None
     if class_.clearing is Clearing.STATE and lasting:
         return "gone: the condition is not there any more"

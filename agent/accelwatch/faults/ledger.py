@@ -77,8 +77,10 @@ class Ledger:
             if episode.settles_at is not None and now >= episode.settles_at:
                 self._settle(episode, context, now, wall)
         for episode in self._shelf.active():
-            class_ = self._taxonomy.class_(episode.class_)
             drill = episode.drill
+            if clearing.holds(episode) and not drill:
+                continue
+            class_ = self._taxonomy.class_(episode.class_)
             because = drills.over(episode, now) if drill else clearing.over(episode, class_, evidence(episode), now)
             if because is not None:
                 self._clear(episode, because, now, wall)
