@@ -1,0 +1,139 @@
+"""Changes each number of each rule, one at a time: at least one unit test must fail then (`make mutants`).
+
+Numbers are thresholds, ranges, offsets, factors, `for` and `keep_firing_for`. What only makes a value (0 * x, topk of 1)
+is none.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ALERTS = Path(__file__).resolve().parents[2] / "alerts"
+_DURATION = re.compile(r"\[(\d+)([smhd])(?::[^\]]*)?\]|\boffset (\d+)([smhd])\b|^(\d+)([smhd])$")
+# After a comparison, or a term or factor of at least two digits or with a fraction.
+_NUMBER = re.compile(r"(?:(?:>=|<=|==|!=|<|>)(?: bool)? |(?<=[-+*/] )(?=\d\d|0\.))(\d+(?:\.\d+)?)(?![\w.:\]])")
+_FACTOR = re.compile(r"(?<![\w.])([2-9])(?= \* )")
+_CLAMP = re.compile(r"(?<=, )(\d+(?:\.\d+)?)(?=\))")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`start` and `end` are places in the file's text, `old` what stands there."""
+
+    path: Path
+    rule: str
+    start: int
+    end: int
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        line = self.path.read_text()[: self.start].count("\n") + 1
+        return f"{self.path.name}:{line} {self.rule}: {self.old} -> {self.new}"
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """All of a file of rules, two for each number: one smaller, one larger."""
+    text = path.read_text()
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for group in _value(root, "groups").value:
+        for rule in _value(group, "rules").value:
+            name = next(value.value for key, value in rule.value if key.value in ("record", "alert"))
+            for key, value in rule.value:
+                if key.value not in ("expr", "for", "keep_firing_for"):
+                    continue
+                start, end = value.start_mark.index, value.end_mark.index
+                for place, new in _changes(text[start:end].rstrip(), key.value == "expr"):
+                    first, last = start + place.start, start + place.stop
+                    yield Mutant(path, name, first, last, text[first:last], new)
+
+
+def _value(node: yaml.MappingNode, name: str) -> yaml.Node:
+    found: yaml.Node = next(value for key, value in node.value if key.value == name)
+    return found
+
+
+def _changes(text: str, expression: bool) -> Iterator[tuple[slice, str]]:
+    for match in _DURATION.finditer(text):
+        group = next(number for number in (1, 3, 5) if match[number] is not None)
+        seconds = int(match[group]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[group + 1]]
+        place = slice(match.start(group), match.end(group + 1))
+        yield place, f"{max(1, seconds // 2)}s"
+        yield place, f"{seconds * 2}s"
+    if not expression:
+        return
+    for pattern in (_NUMBER, _FACTOR, _CLAMP):
+        for match in pattern.finditer(text):
+            for new in _others(match[1]):
+                yield slice(match.start(1), match.end(1)), new
+
+
+def _others(number: str) -> tuple[str, str]:
+    if "." in number:
+        return f"{float(number) - 0.1:g}", f"{float(number) + 0.1:g}"
+    value = int(number)
+    if value < 20:
+        return (str(value - 1), str(value + 1)) if value else ("(-1)", "1")
+    return str(value // 2), str(value * 2)
+
+
+def test_files(path: Path) -> list[Path]:
+    """The unit tests that read a file of rules."""
+    return [
+        test
+        for test in sorted((ALERTS / "tests").glob("*.yml"))
+        if f"../rules/{path.name}" in yaml.safe_load(test.read_text())["rule_files"]
+    ]
+
+
+def killed_by(mutant: Mutant, tests: Sequence[Path]) -> Path | None:
+    """The first unit test file that fails with it."""
+    with tempfile.TemporaryDirectory(prefix="accelwatch-mutant-") as scratch:
+        shutil.copytree(ALERTS / "rules", Path(scratch, "rules"))
+        shutil.copytree(ALERTS / "tests", Path(scratch, "tests"))
+        text = mutant.path.read_text()
+        Path(scratch, "rules", mutant.path.name).write_text(text[: mutant.start] + mutant.new + text[mutant.end :])
+        for test in tests:
+            done = subprocess.run(
+                ["promtool", "test", "rules", str(Path(scratch, "tests", test.name))],
+                capture_output=True,
+                timeout=600,
+                check=False,
+            )
+            if done.returncode != 0:
+                return test
+    return None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Of the files named, else of all; prints each that survives, exit 1 when one does."""
+    paths = [ALERTS / "rules" / name for name in arguments] or sorted((ALERTS / "rules").glob("*.yml"))
+    durations: dict[Path, float] = {}
+    for test in sorted((ALERTS / "tests").glob("*.yml")):
+        began = time.monotonic()
+        subprocess.run(["promtool", "test", "rules", str(test)], check=True, capture_output=True)
+        durations[test] = time.monotonic() - began
+    work = [(one, sorted(test_files(path), key=durations.__getitem__)) for path in paths for one in mutants(path)]
+    survived = 0
+    with ThreadPoolExecutor(2) as pool:
+        for (mutant, _), killer in zip(work, pool.map(lambda item: killed_by(*item), work), strict=True):
+            if killer is None:
+                survived += 1
+                print(f"survived  {mutant}", flush=True)
+    print(f"{len(work)} mutants, {survived} survived")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
