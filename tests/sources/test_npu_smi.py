@@ -140,6 +140,27 @@ def test_multi_chip_blocks_end_or_begin_with_their_chip_id() -> None:
         assert [queries.blocks(text)[chip]["X(C)"] for chip in (0, 1)] == ["1", "2"]
 
 
+def test_an_answer_without_chip_ids_is_of_the_chip_that_was_left_of_its_card() -> None:
+    """The code and the errors of the other die are not those of the first, neither now nor when that one is back."""
+    tools, clock = SimulatedTools(node_of("A3", 2)), FakeClock()
+    first, second = tools.node.ascend
+    npu_smi = source(tools, clock)
+    npu_smi.poll(everything=True)
+    first.present = False
+    second.error_codes, second.ecc = ["81078603"], {"hbm_double_aggregate": 7}
+    (left,) = npu_smi.poll(everything=True).devices
+    assert left.key.native == "npu0/chip1"
+    assert left.health is not None
+    assert left.health.error_codes == ("81078603",)
+    first.present = True
+    clock.now += 10
+    back = npu_smi.poll().devices
+    assert [device.health.error_codes for device in back if device.health] == [None, None]
+    assert back[0].ecc is None
+    read = npu_smi.poll(everything=True).devices
+    assert [device.health.error_codes for device in read if device.health] == [(), ("81078603",)]
+
+
 def test_hccs_lanes_tell_the_state_of_each_link() -> None:
     """A link whose lanes are all lost is down, one that lost some is up with less."""
     block = {"hccs health status": "NOK", "hccs link lane list": "[1111 0000 1101]", "hccs error count": "[0 7 1]"}

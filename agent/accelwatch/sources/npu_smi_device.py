@@ -48,6 +48,17 @@ class Chips:
         output = self._fresh(query)
         return {} if output is None else queries.blocks(output).get(chip, {})
 
+    def _own_block(self, query: Query, npu: int, chip: int) -> queries.Block:
+        """As `_block`, for what must not be another chip's: an answer without chip ids is of the only chip there is.
+
+        A card that has lost a chip can answer as one with a single chip does.
+        """
+        output = self._fresh(query)
+        if output is None or queries.numbered(output):
+            return self._block(query, chip)
+        there = [row.chip_id or 0 for row in self._rows if (row.npu_id or 0) == npu]
+        return self._block(query, 0) if there == [chip] else {}
+
     def _of_chip(self, kind: str, npu: int, chip: int) -> queries.Block:
         """The answer of a query that needs its chip named, except on 950; it may repeat the chip's id or not."""
         for query in (Query(kind, npu, chip), Query(kind, npu)):
@@ -58,7 +69,7 @@ class Chips:
     def _device(self, row: ChipRow) -> Device:
         npu, chip = row.npu_id or 0, row.chip_id or 0
         key = DeviceKey(Vendor.ASCEND, f"npu{npu}/chip{chip}")
-        ecc = queries.parse_ecc(self._block(Query("ecc", npu), chip))
+        ecc = queries.parse_ecc(self._own_block(Query("ecc", npu), npu, chip))
         return Device(
             identity=self._identity(key, row),
             sensors=self._sensors(row),
@@ -71,7 +82,7 @@ class Chips:
 
     def _health(self, row: ChipRow) -> Health:
         npu, chip = row.npu_id or 0, row.chip_id or 0
-        health = queries.parse_health(self._block(Query("health", npu), chip))
+        health = queries.parse_health(self._own_block(Query("health", npu), npu, chip))
         events = self._events(npu, chip)
         codes = None if events is None else tuple(event.code for event in events)
         return Health(

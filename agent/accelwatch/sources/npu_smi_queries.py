@@ -58,6 +58,11 @@ def blocks(output: str) -> dict[int, Block]:
     return result
 
 
+def numbered(output: str) -> bool:
+    """Whether the answer says which chip its values are of."""
+    return any(key == "Chip ID" for paragraph in _paragraphs(output) for key, _ in paragraph)
+
+
 def _paragraphs(output: str) -> list[list[tuple[str, str]]]:
     paragraphs: list[list[tuple[str, str]]] = [[]]
     for line in output.splitlines():
