@@ -182,6 +182,16 @@ def test_an_echo_belongs_to_the_fault_of_its_own_gpu(node: Node) -> None:
     assert incidents[("45", "1")] == incidents[("48", "1")] != incidents[("119", "3")]
 
 
+def test_an_echo_stays_with_the_fault_of_its_own_gpu_when_another_gpu_shows_the_same_echo(node: Node) -> None:
+    """A program that ends on another GPU in the same moment is not what this GPU's memory did."""
+    node.xid("45", device=3)
+    node.now += 1
+    node.xid("48", device=1)
+    node.xid("45", device=1)
+    incidents = {(episode.code, episode.device): episode.incident for episode in node.all}
+    assert incidents[("45", "1")] == incidents[("48", "1")] != incidents[("45", "3")]
+
+
 def test_independent_faults_on_two_gpus_are_two_incidents(node: Node) -> None:
     """A second GPU's own ECC error is not swallowed by the first one's incident unless memory is shared by a run."""
     node.xid("119", device=0)

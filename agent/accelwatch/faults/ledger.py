@@ -269,7 +269,9 @@ class Ledger:
         first = min((*peers, episode), key=lambda e: (e.first_at, e.id))
         for member in (*peers, episode):
             if not member.application:
-                changes = {"application": True, "settles_at": None, "notify": Notify.NONE, "incident": first.incident}
+                # An echo stays with what it follows: a fault of its own device, else of the run.
+                incident = member.incident if member.echo else first.incident
+                changes = {"application": True, "settles_at": None, "notify": Notify.NONE, "incident": incident}
                 self._shelf.put(msgspec.structs.replace(member, **changes))
                 self._count(member.id)
         self._choose_root(first.incident)
