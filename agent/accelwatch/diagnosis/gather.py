@@ -142,7 +142,7 @@ def _said_last(prometheus: Prometheus, of_run: str, shares: Mapping[str, Share],
     dark = {node: read for node, read in dark.items() if not shares[node].reports and node not in told}
     if not dark:
         return
-    within = f"{of_run[:-1]},node=~{_any_of(dark)}}}"
+    within = f"{of_run[:-1]},node=~{any_of(dark)}}}"
     first, last = min(dark.values()), max(dark.values())
     reach = int(min(last - first + _DARK_SECONDS, WINDOW_LIMIT_SECONDS))
     question = f"last_over_time(accelwatch_device_last_progress_timestamp_seconds{within}[{reach}s])"
@@ -163,7 +163,7 @@ def _faults(prometheus: Prometheus, facts: Facts) -> Facts:
     matchers = [("of_run", of_run)]
     if facts.shares:
         others = (
-            f"{selector(cluster=cluster, drill='')[:-1]},run_id!={quoted(facts.run_id)},node=~{_any_of(facts.shares)}}}"
+            f"{selector(cluster=cluster, drill='')[:-1]},run_id!={quoted(facts.run_id)},node=~{any_of(facts.shares)}}}"
         )
         matchers.append(("of_nodes", others))
     by = "by (node, rack, vendor, device, model, class, fault_severity, code, run_id)"
@@ -203,7 +203,7 @@ def _devices(prometheus: Prometheus, facts: Facts) -> Facts:
     nodes.discard("")
     if not nodes:
         return facts
-    node_of = f"{selector(cluster=facts.attempt.cluster)[:-1]},node=~{_any_of(nodes)}}}"
+    node_of = f"{selector(cluster=facts.attempt.cluster)[:-1]},node=~{any_of(nodes)}}}"
     onset = min(facts.window[0] + BEFORE_SECONDS, facts.moment)
     reach = int(min(facts.moment - onset + BEFORE_SECONDS, WINDOW_LIMIT_SECONDS))
     info = f"accelwatch_device_info{node_of}"
@@ -221,7 +221,7 @@ def _devices(prometheus: Prometheus, facts: Facts) -> Facts:
     return msgspec.structs.replace(facts, devices=devices, racks=racks)
 
 
-def _any_of(nodes: Iterable[str]) -> str:
+def any_of(nodes: Iterable[str]) -> str:
     """A matcher's regular expression, quoted; RE2 knows each escape of these signs."""
     escaped = ("".join(f"\\{sign}" if sign in r"\.+*?()|[]{}^$" else sign for sign in node) for node in sorted(nodes))
     return quoted("|".join(escaped))
