@@ -6,11 +6,13 @@ An inhibition rule that loses a guard, a matcher or an `equal` label, or is drop
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from paging_alerts import (
     DARK,
@@ -33,7 +35,7 @@ from paging_alerts import (
     fault,
     merged,
 )
-from real_alertmanager import running, shipped, silent
+from real_alertmanager import ALERTS, running, shipped, silent
 
 pytestmark = [
     pytest.mark.e2e,
@@ -42,7 +44,7 @@ pytestmark = [
 
 Alert = Mapping[str, str]
 HANG_OF_NODE = fault("hang_no_error")
-SYMPTOMS = {"RunHang", "HangNoError", "CollectiveTimeout", "FailSlow"}
+SYMPTOMS = {"RunHang", "RunStalls", "HangNoError", "CollectiveTimeout", "FailSlow"}
 OF_A_RACK = {
     "NetLinkDown",
     "NetLinkFlap",
@@ -53,7 +55,10 @@ OF_A_RACK = {
     "NodeDark",
     "AgentSilent",
 }
-OF_AN_AGENT = {"SourceFailing", "DevicesMissing", "VersionDrift", "ConfigDrift", "ClockSkew", "ConfigReloadFailed", "JournalDegraded"}  # fmt: skip
+OF_AN_AGENT = {
+    "SourceFailing", "DevicesMissing", "DeviceUnhealthy", "VersionDrift", "DriverDrift", "ConfigDrift", "ClockSkew",
+    "ConfigReloadFailed", "JournalDegraded", "FaultsUnjournalled", "KernelLogLost", "TargetMislabelled",
+}  # fmt: skip
 
 
 def hides(source: Alert, target: Alert) -> bool:
@@ -171,3 +176,26 @@ def test_alertmanager_hides_what_the_policy_hides(tmp_path: Path) -> None:
     wrong = [(was, *pair) for was, wanted, pair in zip(found, expected, tried, strict=True) if was != wanted]
     assert not wrong, f"{len(wrong)} of {len(tried)}, such as (hidden, source, target): {wrong[:3]}"
     assert sum(expected) > 400
+
+
+def test_every_alert_that_a_rule_names_is_one_that_the_rules_send() -> None:
+    """A name that is spelt otherwise hides nothing."""
+    rules = [yaml.safe_load(path.read_text()) for path in (ALERTS / "rules").glob("*.yml")]
+    sent = {
+        rule["alert"]
+        for document in rules
+        for group in document["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    named = [
+        re.compile(found[1])
+        for rule in shipped()["inhibit_rules"]
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"])
+        if (found := re.fullmatch(r'alertname[=!]~?"(.+)"', matcher))
+    ]
+    for name in {f"Accelwatch{word}" for word in SYMPTOMS | OF_A_RACK | OF_AN_AGENT}:
+        assert name in sent
+        assert any(pattern.fullmatch(name) for pattern in named if pattern.pattern != "Accelwatch.+"), name
+    for pattern in named:
+        assert any(pattern.fullmatch(name) for name in sent), pattern.pattern
