@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,16 +10,7 @@ import yaml
 
 from accelwatch.taxonomy.loader import load
 from accelwatch.taxonomy.model import Kind
-
-ALERTS = Path(__file__).resolve().parents[2] / "alerts"
-RULES = sorted((ALERTS / "rules").glob("*.yml"))
-TESTS = sorted((ALERTS / "tests").glob("*.yml"))
-
-needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-
-
-def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=300)
+from alerts.shipped_rules import ALERTS, RULES, TESTS, needs_promtool, promtool
 
 
 @needs_promtool

@@ -1,0 +1,54 @@
+"""The mutation test of the rules in short form; `make mutants` tries all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from alerts.mutants import Mutant, killed_by, mutants, unit_tests_of
+from alerts.shipped_rules import ALERTS, RULES, needs_promtool, rules
+
+ALL = {path.name: list(mutants(path)) for path in RULES}
+# Their unit tests take a second or two. One in nine, so that the two directions of a change and all kinds take part.
+QUICK = ("nodes.yml", "agents.yml", "interruptions.yml")
+SOME = [one for name in QUICK for one in ALL[name]][::9]
+
+
+@needs_promtool
+@pytest.mark.parametrize("mutant", SOME, ids=str)
+def test_a_changed_number_fails_a_unit_test(mutant: Mutant) -> None:
+    tests = sorted(unit_tests_of(mutant.path), key=lambda path: path.stat().st_size)
+    assert killed_by(mutant, tests) is not None
+
+
+@needs_promtool
+def test_an_unchanged_rule_fails_none() -> None:
+    """Otherwise the test before would prove nothing."""
+    one = SOME[0]
+    same = Mutant(one.path, one.rule, one.start, one.end, one.old, one.old)
+    assert killed_by(same, [ALERTS / "tests" / "nodes_test.yml"]) is None
+
+
+def test_every_wait_and_every_threshold_is_changed() -> None:
+    changed = {(name, one.rule) for name, found in ALL.items() for one in found}
+    for path, rule in rules():
+        name = rule.get("alert") or rule["record"]
+        numbered = re.search(r"\[\d|(?:[<>]=?|[=!]=)(?: bool)? \d", rule["expr"])
+        if numbered or "for" in rule or "keep_firing_for" in rule:
+            assert (path.name, name) in changed
+
+
+def test_a_mutant_differs_in_its_number_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.yml"
+    path.write_text(
+        "groups:\n  - name: g\n    rules:\n      # 5m\n      - alert: A\n"
+        '        expr: 0 * x{a="7"} + rate(y[5m]) > 3\n        for: 2m\n        annotations: {summary: "9 > 8"}\n'
+    )
+    text = path.read_text()
+    made = [text[: one.start] + one.new + text[one.end :] for one in mutants(path)]
+    assert [one.old for one in mutants(path)] == ["5m", "5m", "3", "3", "2m", "2m"]
+    assert text.replace("[5m]", "[150s]") in made
+    assert text.replace("> 3", "> 4") in made
+    assert text.replace("for: 2m", "for: 240s") in made
