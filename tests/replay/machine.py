@@ -255,11 +255,13 @@ class Machine:
         free = [n for n, until in self._free_until.items() if n not in busy and self.wall >= until]
         if not free:
             return
-        wanted = self._wanted
+        wanted, hours = self._wanted, 24.0
         if len(free) < wanted:
-            if rng.random() > seconds / 3600:  # a smaller job slips in before the one that waits, now and then
+            # A short job slips in before the one that waits, now and then.
+            if rng.random() > seconds / 14_400:
                 return
             wanted = min(len(free), rng.choice((1, 1, 2, 3)))
+            hours = 0.5
         else:
             whole = len(self.boards)
             self._wanted = rng.choice((whole, whole, whole, whole // 2, whole // 2, 4, 2, 1, 5))
@@ -269,7 +271,7 @@ class Machine:
         kind = "train"
         if wanted <= 2 and rng.random() < 0.6:
             kind = rng.choice(("notebook", "inference"))
-        hours = rng.choice((0.3, 0.7, 2.0, 4.0, 9.0, 16.0)) * rng.uniform(0.7, 1.3)
+        hours = min(hours, rng.choice((0.3, 0.7, 2.0, 4.0, 9.0, 16.0)) * rng.uniform(0.7, 1.3))
         ends = ("done", "done", "done", "term", "term", "error", "segfault", *(("xid",) if self.nvidia else ()))
         end = rng.choice(ends) if kind == "train" else "term"
         world: int | None = wanted * rng.choice((1, 1, 2, 4, 32)) if kind == "train" else None

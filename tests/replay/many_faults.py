@@ -34,7 +34,7 @@ from replay.boards import DeviceProcess as Holder
 # Ten thousand faults in two days are one each 17 s: a node that is far gone, with every class on every device.
 SECONDS_PER_FAULT = 17.0
 # What is read, written and measured is the same each time: not every one is needed to see whether it grows.
-READ_EVERY, COMMIT_EVERY, MEASURE_EVERY = 20, 4, 64
+READ_EVERY, TICK_EVERY, COMMIT_EVERY, MEASURE_EVERY = 20, 4, 2, 16
 PIDS = 100
 CODES = ("79", "48", "63", "94", "119", "74", None, None)
 
@@ -177,7 +177,10 @@ def main() -> None:
         number += 1
         life.clock.now += SECONDS_PER_FAULT
         life.fault()
-        life.read() if number % READ_EVERY == 0 else life.tick()
+        if number % READ_EVERY == 0:
+            life.read()
+        elif number % TICK_EVERY == 0:
+            life.tick()
         if life.core.ledger._next_id // every > life.pids // 20 - PIDS // 20:
             life.end_run()
         if number % 500 == 499:
@@ -185,6 +188,7 @@ def main() -> None:
     gc.collect()
     grown = pss()
     half = len(life.commits) // 2
+    life.store.write(life.core.take_changes(everything=True))
     ended = {view.record.ref for view in life.core.runs.views() if view.record.ended is not None}
     again = life.store.load(life.clock.time())
     steady = SteadyClock(life.clock, "boot", again.clock)

@@ -126,8 +126,11 @@ class Shelf:
             self._paging.pop(number, None)
 
     def shown(self) -> list[Episode]:
-        """Those that are active, or were within the hour; active ones first, then the latest."""
-        return sorted((self._all[number] for number in self._shown), key=lambda e: (not e.active, -e.last_at, -e.id))
+        """Those that are active, or were within the hour; active ones first, of those the worst, then the latest."""
+        return sorted(
+            (self._all[number] for number in self._shown),
+            key=lambda e: (not e.active, -e.severity.weight, -e.last_at, -e.id),
+        )
 
     def paging(self) -> list[Episode]:
         """Those that a page was meant for once, as long as they are shown; by id."""

@@ -30,6 +30,7 @@ SHOWN_SECONDS = 86400.0
 # 300 series per node hold three of each ended run and leave room: a node that sees more ends shows the last ones,
 # and of those that went well fewer.
 SHOWN_AT_MOST = 64
+UNJUDGED_AT_MOST = 4 * SHOWN_AT_MOST
 # Attempts are counted on after an end for as long as it is shown, for so many runs.
 GENERATIONS_KEPT = 512
 # A fault that is read after the process died still belongs to its run.
@@ -264,7 +265,11 @@ class RunTracker:
         """Drops what is not shown any more."""
         kept = [record for record in self._ended if wall - (record.ended or wall) < SHOWN_SECONDS]
         while len(kept) > SHOWN_AT_MOST:
-            good = next((record for record in kept if record.outcome is Outcome.COMPLETED), kept[0])
+            # What is not judged yet is not counted yet: it waits, unless runs end faster than they are judged.
+            judged = [record for record in kept if record.cause_final]
+            if not judged and len(kept) <= UNJUDGED_AT_MOST:
+                break
+            good = next((record for record in judged if record.outcome is Outcome.COMPLETED), (judged or kept)[0])
             kept.remove(good)
         dropped = len(kept) < len(self._ended)
         self._ended = kept
