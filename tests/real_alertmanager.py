@@ -46,7 +46,7 @@ def without_waiting(document: dict[str, Any]) -> dict[str, Any]:
     """The same routes, with news of a group after a second instead of minutes; `group_wait` stays, but for tickets."""
     for route in (document["route"], *document["route"]["routes"]):
         route["group_interval"] = "1s"
-        if route.get("group_wait") not in ("0s", "1s"):
+        if route.get("group_wait") not in ("0s", "250ms"):
             route["group_wait"] = "1s"
     return document
 

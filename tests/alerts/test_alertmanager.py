@@ -218,11 +218,13 @@ def test_each_severity_goes_to_its_receiver(labels: dict[str, str], expected: st
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_only_the_fast_path_drills_and_the_watchdog_do_not_wait() -> None:
+def test_pages_of_the_fast_path_and_of_the_rules_share_one_group() -> None:
+    """One route, one group: the rule's alert of a fault goes on when the fast path's is resolved, and rings no second
+    time. What waits is told at once, but for a quarter of a second."""
     routes = shipped()["route"]["routes"]
-    at_once = [route["matchers"] for route in routes if route.get("group_wait") == "0s"]
-    assert all("path=" in str(m) or "drill=" in str(m) or "Watchdog" in str(m) for m in at_once)
-    assert ['path="fast"', 'severity="page"'] in at_once
+    assert not [route for route in routes if any("path=" in str(matcher) for matcher in route["matchers"])]
+    (page,) = [route for route in routes if route["matchers"] == ['severity="page"']]
+    assert page["group_wait"] == "250ms"
 
 
 def test_every_equal_label_has_a_guard() -> None:
@@ -316,11 +318,11 @@ def test_what_hid_a_symptom_and_is_over_hides_it_no_longer(judge: Alertmanager) 
 
 
 def test_one_incident_is_one_page_and_one_resolution(pager: Alertmanager, receiver: Receiver) -> None:
-    """64 nodes hang, one link is the cause: the rules' alerts in several requests, 0.3 s apart."""
+    """64 nodes hang, one link is the cause: the rules' alerts in several requests, 0.1 s apart."""
     link, hang = {**LINK, "cluster": "one"}, {**HANG, "cluster": "one"}
     peers = [fault("net_errors", TICKET, {"node": f"gpu-{n}", "cluster": "one"}, ends_run=False) for n in range(20, 83)]
     pager.post(hang)
-    time.sleep(0.3)
+    time.sleep(0.1)
     pager.post(link, *peers)
     until("the page", lambda: receiver.of("one"))
     time.sleep(2.5)  # two group intervals
@@ -340,6 +342,24 @@ def test_the_fast_path_pages_at_once_and_the_rule_does_not_page_again(pager: Ale
     pager.post({**ECC, "cluster": "swift"}, {**HANG, "cluster": "swift"}, {**HOT, "cluster": "swift"})
     time.sleep(2.5)
     assert [(path, len(body["alerts"])) for path, body in receiver.of("swift")] == [("/page", 1)]
+
+
+def test_a_fault_that_the_fast_path_resolves_first_rings_no_second_time(
+    pager: Alertmanager, receiver: Receiver
+) -> None:
+    """The rule's alert outlives it by its keep_firing_for: the same page goes on, and ends once."""
+    rule, fast = {**ECC, "cluster": "twice"}, {**ECC, **FAST, "cluster": "twice"}
+    pager.post(fast)
+    until("the page", lambda: receiver.of("twice"))
+    pager.post(rule)
+    pager.post(fast, minutes=0)
+    time.sleep(3)
+    pager.post(rule, minutes=0)
+    until("the resolution", lambda: any(body["status"] == "resolved" for _, body in receiver.of("twice")))
+    bodies = [body for _, body in receiver.of("twice")]
+    assert len({body["groupKey"] for body in bodies}) == 1
+    assert [body["status"] for body in bodies].count("resolved") == 1
+    assert bodies[-1]["status"] == "resolved"
 
 
 def test_incidents_are_pages_of_their_own(pager: Alertmanager, receiver: Receiver) -> None:
