@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": ("commands.runs", "the runs in this node's journal, with their end and its cause"),
     "why": ("commands.why", "what ended a run or holds it up, by the whole fleet's Prometheus, and what to do"),
     "fleet": ("commands.fleet", "the nodes that are bad now, by the whole fleet's Prometheus, a line each"),
+    "bundle": ("commands.bundle", "evidence of a fault on this node for its vendor, in one file without secrets"),
     "clear": ("commands.clear", "tell the running agent that a fault is over, and why"),
     "drill": ("commands.drill", "send a marked fault through the whole chain, to prove that paging works"),
     "maintenance": ("commands.maintenance", "planned work on this node: no pages, time counted apart; on, off, status"),
