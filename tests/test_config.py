@@ -104,3 +104,4 @@ def test_the_hash_differs_exactly_where_the_configuration_does() -> None:
     one, same = parse("sources: {nvml: {interval: 1s}}", "a"), parse("# nothing\n", "b")
     assert one.digest == same.digest
     assert parse("sources: {nvml: {interval: 2s}}", "c").digest != one.digest
+    assert parse("node: n1\nlabels: {rack: r1}", "c").digest == parse("node: n2\nlabels: {rack: r2}", "c").digest

@@ -150,8 +150,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that differ where the configuration differs, for `config_hash`."""
-        return hashlib.sha256(msgspec.json.encode(self, enc_hook=float, order="sorted")).hexdigest()[:12]
+        """Twelve hex digits for `config_hash` that differ where nodes are configured differently.
+
+        A node's own name and its labels (rack, …) differ by nature, and stand beside it on `agent_info`.
+        """
+        shared = msgspec.structs.replace(self, node=None, labels={})
+        return hashlib.sha256(msgspec.json.encode(shared, enc_hook=float, order="sorted")).hexdigest()[:12]
 
 
 def find(option: str | None) -> Path | None:
