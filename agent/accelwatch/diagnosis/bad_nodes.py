@@ -12,7 +12,7 @@ from accelwatch.prometheus_api import Prometheus, Sample, quoted, selector
 from accelwatch.readings.health import Level
 from accelwatch.taxonomy.model import Kind
 
-# What began within the hour is known to the scrape, what is older to 5 minutes; beyond a day it is "longer".
+# What began within the hour is known to 15 s, what is older to 5 minutes; beyond a day it is "longer".
 _HOUR, _DAY = "1h:15s", "24h:5m"
 # So long ago a silent node may have said which run and devices it has.
 _SILENT = "1h"
@@ -104,8 +104,9 @@ def _more(
         f"or max by (cluster, node, run_id) (last_over_time(accelwatch_run_devices{here}[{_SILENT}]) "
         f"and on (cluster, node) {up} == 0)",
     }
+    began = f"timestamp({fault}) and {fault} == 1"
     for name, span in (("hour", _HOUR), ("day", _DAY)):
-        questions[f"fault {name}"] = f"min {by_fault} (min_over_time((timestamp({fault}) and {fault} == 1)[{span}]))"
+        questions[f"fault {name}"] = f"min {by_fault} (min_over_time(({began})[{span}]) or {began})"
         questions[f"up {name}"] = f"max by (cluster, node) (max_over_time((timestamp({up}) and {up} == 1)[{span}]))"
         questions[f"device {name}"] = (
             f"max {by_device} (max_over_time((timestamp({device}) and {device} == 1)[{span}]))"

@@ -171,7 +171,9 @@ def _faults(prometheus: Prometheus, facts: Facts) -> Facts:
     for name, chosen in matchers:
         series = f"accelwatch_fault_active{chosen}"
         questions[f"{name} since"] = (
-            f"min {by} (min_over_time((timestamp({series}) and {series} == 1)[{reach}s:{STEP_SECONDS}s]))"
+            # Steps lie at multiples of their length: what is younger than the last one is asked for beside them.
+            f"min {by} (min_over_time((timestamp({series}) and {series} == 1)[{reach}s:{STEP_SECONDS}s]) "
+            f"or timestamp({series}) and {series} == 1)"
         )
         questions[f"{name} active"] = f"max {by} ({series} == 1)"
     answers = prometheus.ask(questions, facts.moment)
