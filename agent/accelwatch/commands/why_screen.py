@@ -16,7 +16,7 @@ from accelwatch.diagnosis.hostlist import compressed
 WIDTH, HEIGHT = 80, 23
 _MARGIN = 10
 # Where there are more of them; --json has all.
-_SUSPECTS, _MISSING, _ACTION_LINES = 3, 2, 4
+_SUSPECTS, _MISSING, _ACTION_LINES, _EXCLUDE_LINES = 3, 2, 4, 2
 _KUBERNETES = ("kubernetes", "volcano", "mindx")
 _STATES = {
     "running": ("goes on", GREEN),
@@ -44,7 +44,7 @@ def screen(answer: Answer, colour: bool) -> str:
     head = _head(answer, paint)
     culprit = _culprit(answer, paint)
     action = _entry("do", answer.action, _ACTION_LINES) if answer.action else []
-    exclude = _entry("exclude", notation(answer), 2) if answer.exclude else []
+    exclude = _exclude(answer)
     suspects = _suspects(answer.suspects)
     missing = _missing(answer)
     others = _others(answer)
@@ -99,6 +99,16 @@ def _culprit(answer: Answer, paint: Paint) -> list[str]:
     return [lines[0].replace("culprit", paint("culprit", BOLD), 1), *lines[1:]]
 
 
+def _exclude(answer: Answer) -> list[str]:
+    """Whole or not at all: half a list would be pasted."""
+    if not answer.exclude:
+        return []
+    lines = _entry("exclude", notation(answer), _EXCLUDE_LINES + 1)
+    if len(lines) > _EXCLUDE_LINES:
+        return _entry("exclude", f"{len(answer.exclude)} nodes; --json has the list", 1)
+    return lines
+
+
 def _device(culprit: Culprit) -> str:
     spot, device = culprit.spot, culprit.device
     if not spot.device:
@@ -139,7 +149,7 @@ def _timeline(answer: Answer, room: int) -> list[str]:
 def _moment(moment: Moment, first: float) -> str:
     time = datetime.fromtimestamp(moment.at, UTC).strftime("%H:%M:%S")
     words = {"stopped": "stopped", "fault": moment.note, "ended": f"ended: {moment.note}", "dark": "last heard of"}
-    tie = " (order not known: within a tie)" if moment.tie else ""
+    tie = " (tie: order not known)" if moment.tie else ""
     return f"{time} {f'+{moment.at - first:.0f} s':>7}  {_places(moment.spots)}: {words[moment.what]}{tie}"
 
 
