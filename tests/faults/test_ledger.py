@@ -239,6 +239,27 @@ def test_an_applications_error_that_follows_one_gpu_through_runs_accuses_it(node
     assert code in next(e for e in node.all if e.class_ == "compute_engine").codes
 
 
+def test_programs_that_fail_on_any_gpu_of_a_node_accuse_none_of_them(node: Node) -> None:
+    """Three of them on one GPU within a week, while as many failed on the others, is chance."""
+    for run, device in enumerate((2, 0, 2, 1, 2, 3)):
+        node.run(f"job-{run}")
+        node.xid("31", device=device)
+        node.wait(31)
+        node.now += 3600
+    assert not [episode for episode in node.all if episode.class_ == "compute_engine"]
+
+
+def test_a_gpu_is_accused_by_what_it_has_more_than_all_others(node: Node) -> None:
+    for run, device in enumerate((0, 2, 2, 2, 2)):
+        node.run(f"job-{run}")
+        node.xid("31", device=device)
+        node.wait(31)
+        node.now += 3600
+    accused = [episode for episode in node.all if episode.class_ == "compute_engine"]
+    assert {episode.device for episode in accused} == {"2"}
+    assert accused[0].severity is Severity.RUN_ENDING
+
+
 def test_an_applications_error_on_all_gpus_in_many_runs_accuses_nobody(node: Node) -> None:
     """A program with a bug shows it wherever it runs."""
     for run in range(4):

@@ -93,6 +93,10 @@ class Board:
         self.link_errors[link][counter] = self.link_errors[link].get(counter, 0) + count
         self._links = None
 
+    def sio_error(self) -> None:
+        self.sio_errors += 1
+        self._links = None
+
     def run(self, seconds: float) -> None:
         """Time in which it did what `load` says."""
         self.energy += self.load.power * seconds

@@ -82,9 +82,9 @@ class Job:
 
     @property
     def steady(self) -> bool:
-        """Whether it does for minutes what it did before."""
+        """Whether it does for minutes what it did before; swings are looked at more often."""
         phase = self.phase
-        goes_on = phase is not None and phase.name in ("train", "idle", "serve")
+        goes_on = phase is not None and phase.name in ("train", "idle", "serve") and not phase.period
         return goes_on and phase is not None and self.left > 60 and phase.seconds - self.left > 240
 
     def step(self, boards: Sequence[Board], seconds: float) -> None:

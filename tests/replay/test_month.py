@@ -25,7 +25,7 @@ def month(model: Model, devices: int, days: float, directory: Path) -> Month:
 
 @pytest.mark.parametrize(
     ("model", "devices", "days"),
-    [(H100, 8, 0.7), (A2, 8, 0.5), (A3, 16, 0.2)],
+    [(H100, 8, 1.0), (A2, 8, 0.6), (A3, 16, 0.4)],
     ids=["nvidia", "ascend-A2", "ascend-A3"],
 )
 def test_ordinary_work_raises_no_alarm(model: Model, devices: int, days: float, tmp_path: Path) -> None:
@@ -37,5 +37,5 @@ def test_ordinary_work_raises_no_alarm(model: Model, devices: int, days: float, 
     assert {episode.class_ for episode in found.of(Severity.INFORMATIONAL)} <= INFORMATIONAL
     # It was no empty month.
     assert found.runs
-    assert found.ingredients["train: train"] > 10
+    assert found.ingredients["train: train"] > 5
     assert all(found.ingredients[what] for what in PER_MONTH)

@@ -14,7 +14,9 @@ from accelwatch.taxonomy.lookup import History
 # As long as the journal gives past episodes back at a start.
 REMEMBERED_SECONDS = 7 * 86400.0
 # An application's error that comes back on one GPU under different programs is the GPU's (reference/nvidia.md
-# section 6, NVSentinel issue 271): suspected at the second run, taken for certain at the third.
+# section 6, NVSentinel issue 271): suspected at the second run, taken for certain at the third. Programs fail on every
+# GPU, five times a month on a node of eight (Xid 31 on Delta's A100, reference/reliability.md 1.2), so by chance three
+# times on one, too: runs that failed like that on the node's other GPUs are set against those on this one.
 REPEATING_CODES = frozenset(("13", "31"))
 SUSPECTED_RUNS, CERTAIN_RUNS = 2, 3
 _REPAIR = re.compile(r"\b(replac|repair|swap|rma|reseat|exchang)", re.IGNORECASE)
@@ -41,6 +43,11 @@ def runs_hit(past: Iterable[Episode], code: str) -> set[tuple[str, str | None]]:
     }
 
 
+def same_kind_elsewhere(one: Episode, episode: Episode) -> bool:
+    """Whether an episode is of the same class on another device of the same vendor."""
+    return (one.class_, one.vendor) == (episode.class_, episode.vendor) and one.device != episode.device
+
+
 def accusation(episode: Episode, device: DeviceKey | None, code: str, runs: int, now: float) -> Sign:
     """The sign that what looked like the program's error is the device's."""
     return Sign(
@@ -52,7 +59,7 @@ def accusation(episode: Episode, device: DeviceKey | None, code: str, runs: int,
         place=episode.place,
         code=code,
         severity=Severity.RUN_ENDING if runs >= CERTAIN_RUNS else Severity.DEGRADING,
-        message=f"Xid {code} on this GPU alone in {runs} different runs within "
+        message=f"Xid {code} on this GPU alone in {runs} more runs than on all others within "
         f"{REMEMBERED_SECONDS / 86400:.0f} days: not the program's error any more",
         run_id=episode.run_id,
         attempt=episode.attempt,

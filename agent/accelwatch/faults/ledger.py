@@ -285,7 +285,8 @@ class Ledger:
             past = self._shelf.past(
                 episode.class_, owner_of(episode.owner, episode.vendor, episode.device, episode.place)
             )
-            hit = len(history.runs_hit(past, code))
+            others = (e for e in self._shelf.everything() if history.same_kind_elsewhere(e, episode))
+            hit = len(history.runs_hit(past, code)) - len(history.runs_hit(others, code))
             if hit >= history.SUSPECTED_RUNS:
                 accusation = history.accusation(episode, known_key(episode, context), code, hit, now)
                 self._sign(accusation, context, now, wall)
