@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from accelwatch.clock import SteadyClock
@@ -219,6 +220,27 @@ def test_what_is_only_repeated_costs_detectors_next_to_nothing() -> None:
                 states[detector.name], _ = detector.step(states[detector.name], reading, node.clock.now, context)
             (full if reading.fresh is None or "links" in reading.fresh else fast).append(time.thread_time() - begun)
     assert statistics.median(fast) < 0.5 * statistics.median(full)
+
+
+@pytest.mark.parametrize("model", [H100, A3], ids=["nvidia", "ascend"])
+def test_passing_over_what_is_repeated_changes_no_finding(model: Model) -> None:
+    """Nothing that a detector times ends earlier or later than the next full reading."""
+    node = Node(model)
+    context = node.core.context()
+    told = []
+    for hidden in (False, True):
+        node = Node(model)
+        states = {detector.name: detector.start() for detector in DETECTORS}
+        found = []
+        for reading in passes(node, 400):
+            if hidden:
+                reading = msgspec.structs.replace(reading, fresh=None)
+            for detector in DETECTORS:
+                states[detector.name], findings = detector.step(states[detector.name], reading, node.clock.now, context)
+                found += [(node.clock.now, finding) for finding in findings]
+        told.append(found)
+    assert told[0]
+    assert told[0] == told[1]
 
 
 def test_memory_page_and_commits_after_ten_thousand_faults_and_a_thousand_runs(tmp_path: Path) -> None:
