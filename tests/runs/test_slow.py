@@ -82,6 +82,7 @@ def test_a_device_that_falls_behind_is_named_after_four_minutes(
     assert last.difference == pytest.approx(change[metric] - 1, abs=0.03)
     assert set(last.also) == set(change) - {metric}
     assert f"{metric} -" in last.message
+    assert last.of_pace is ("clock" in change)  # power alone is no fault
 
 
 def test_the_one_that_does_not_wait_holds_up_the_others() -> None:

@@ -211,6 +211,7 @@ class RunBook:
         stands = verdict.level is not Level.NONE or verdict.pause is not None
         state, stragglers = slow.step(self._slow.get(name_of(record.ref)), readings, now, stalled=stands)
         self._slow[name_of(record.ref)] = state
+        stragglers = tuple(straggler for straggler in stragglers if straggler.of_pace)
         for straggler in stragglers:
             key = self._key_of(*straggler.device.split("/", 1))
             if key is not None:

