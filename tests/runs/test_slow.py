@@ -93,6 +93,12 @@ def test_the_one_that_does_not_wait_holds_up_the_others() -> None:
     assert node.found[-1][1][0].metric == "waiting"
 
 
+def test_a_rank_that_validates_for_all_is_no_straggler() -> None:
+    """It draws more and waits less than those that wait for it."""
+    assert not Straggler("3", "power", 0.0, 0.5, 0.0, 50.0, ("waiting",)).of_pace
+    assert Straggler("3", "power", 0.0, -0.3, 0.0, -30.0, ("clock",)).of_pace
+
+
 def test_it_is_over_when_it_keeps_up_again() -> None:
     node = Node()
     node.run(1500)
