@@ -141,6 +141,32 @@ def test_a_cascade_on_one_gpu_is_one_incident_whose_root_alone_pages(node: Node)
     assert all(episode.echo for episode in episodes if episode.code in ("45", "154"))
 
 
+def test_a_cascade_is_apart_from_what_lasts_on_the_same_gpu(node: Node) -> None:
+    """What follows a fault joins it, not an older condition that is told again at each reading."""
+    slow = Sign(
+        class_="thermal", condition="slowdown", at=node.now, vendor="nvidia", device=gpu(0), message="hot", lasting=True
+    )
+    node.apply(slow)
+    node.wait(70)
+    node.apply(msgspec.structs.replace(slow, at=node.now - 61))
+    node.xid("119")
+    node.wait(5)
+    node.apply(msgspec.structs.replace(slow, at=node.now))
+    node.apply(
+        Sign(
+            class_="driver_software",
+            condition="blocked",
+            at=node.now,
+            vendor="nvidia",
+            device=gpu(0),
+            message="blocks",
+            lasting=True,
+        )
+    )
+    by_class = {episode.class_: episode.incident for episode in node.all}
+    assert by_class["driver_software"] == by_class["control_processor"] != by_class["thermal"]
+
+
 def test_an_echo_alone_never_pages(node: Node) -> None:
     """Xid 45 is written at every teardown (168,924 of them against 10 faults at one site)."""
     node.xid("45", events=500)

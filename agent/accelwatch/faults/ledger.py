@@ -185,8 +185,11 @@ class Ledger:
             if (member.active or member.historical)
             and incidents.belongs(episode, member, shared_class=class_.shared_component, symptom=symptom)
         ]
-        if kin:  # the latest; before it what its own device has shown, since a run's other faults are not its root
-            nearest = next((member for member in kin if incidents.same_place(episode, member)), kin[0])
+        if (
+            kin
+        ):  # what its own device began last, since a run's other faults are not its root, and what only lasts is old
+            own = [member for member in kin if incidents.same_place(episode, member)]
+            nearest = max(own, key=lambda member: (member.first_at, member.id)) if own else kin[0]
             episode = msgspec.structs.replace(episode, incident=nearest.incident)
         self._shelf.put(episode)
         self._choose_root(episode.incident)
