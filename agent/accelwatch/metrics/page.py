@@ -19,7 +19,7 @@ from accelwatch.node import View
 from accelwatch.taxonomy.loader import load
 
 # prometheus_client takes 2 ms for the agent's own families; they need not be newer than a scrape interval.
-OWN_METRICS_SECONDS = 5.0
+OWN_METRICS_SECONDS = 10.0
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):

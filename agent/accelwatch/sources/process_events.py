@@ -26,7 +26,7 @@ from accelwatch.sources.privileged import PrivilegedReads
 from accelwatch.sources.proc_connector import LONGEST, parse_exit
 
 EXITS_FILE = "exits"
-FILE_PAUSE_SECONDS = 0.2
+FILE_PAUSE_SECONDS = 0.5
 # Between two looks the kernel queues: at 10,000 exits a second one wake-up takes 500 of them.
 PAUSE_SECONDS = 0.05
 # A process may end between the look into /proc that finds it and the moment it is watched: so many exits of others

@@ -45,6 +45,6 @@ API nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, struct EventData *out, 
         if (next(set, out)) return OK;
         clock_gettime(CLOCK_MONOTONIC, &now);
         if ((now.tv_sec - begin.tv_sec) * 1000ll + (now.tv_nsec - begin.tv_nsec) / 1000000 >= (long long)milliseconds) return TIMEOUT;
-        usleep(20000);
+        usleep(100000);
     }
 }
