@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from accelwatch.pager.wording import alert_name
 from accelwatch.taxonomy.loader import load
 from accelwatch.taxonomy.model import FaultClass, Notify
 
@@ -49,11 +50,6 @@ WORDS = {
 }
 # One alert per run, not per device: every rank of it says the same.
 OF_A_RUN = ("app_device_exception", "collective_timeout", "hang_no_error", "software_job")
-
-
-def alert_name(class_: str) -> str:
-    """`Accelwatch` and the class in CamelCase: device_lost is AccelwatchDeviceLost."""
-    return "Accelwatch" + "".join(part.capitalize() for part in class_.split("_"))
 
 
 def only_informs(class_: FaultClass) -> bool:
