@@ -1,0 +1,11 @@
+"""The dashboards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from boards import fleet
+
+BOARDS: tuple[Callable[[], Dashboard], ...] = (fleet.dashboard,)
