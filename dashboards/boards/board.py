@@ -32,6 +32,7 @@ def board(
     *,
     since: str,
     refresh: str,
+    annotations: Sequence[dashboard.AnnotationQuery] = (),
 ) -> dashboard.Dashboard:
     """`since`: where the time shown begins, such as `now-6h`. `refresh`: how often it is read anew."""
     made = (
@@ -47,6 +48,8 @@ def board(
     )
     for variable in variables:
         made.with_variable(variable)
+    for marks in annotations:
+        made.annotation(marks)
     return place(made, rows)
 
 

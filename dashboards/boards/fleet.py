@@ -17,6 +17,7 @@ from boards.variables import VENDOR as V
 # There as long as agents are scraped and the rules run: what they do not tell is 0 then, and else unknown.
 RULES = f"0 * sum(accelwatch:devices:count{{{C}}})"
 CARRIED = f'accelwatch:fault:last_seen_timestamp_seconds{{{C},{V},drill!="true"}}'
+BROKEN = CARRIED.replace("}", ',fault_severity!="informational"}')
 RULES_NOTE = "`unknown` means that no agent is scraped or the recording rules do not run."
 
 
@@ -98,7 +99,7 @@ def _numbers() -> list[Placed]:
             4,
             number(
                 5,
-                "Devices that do not answer",
+                "Devices not answering",
                 "The most devices that were known in the last 24 hours, less those that answer now: lost, blocked or "
                 "missing ones, and all of nodes that are silent. " + RULES_NOTE,
                 Query(
@@ -159,12 +160,10 @@ def _faults() -> Panel:
         "Faults in force",
         "Each active fault, with the vendor's code, the run on the device, and whom it reaches (page or ticket; a page "
         "needs a run of some size). `since` reaches back as far as the time shown. What was active on a node that fell "
-        "silent stays here; `last told` then grows.",
+        "silent stays here; `last told` then grows. Informational ones are left out.",
         [
-            Query(
-                f"time() - min_over_time({CARRIED}[$__range]) and {CARRIED}",
-            ),
-            Query(f"time() - {CARRIED}"),
+            Query(f"time() - min_over_time({BROKEN}[$__range]) and {BROKEN}"),
+            Query(f"time() - {BROKEN}"),
         ],
         [
             Column(field="fault_severity", title="Severity", mappings=words.SEVERITY, width=120),

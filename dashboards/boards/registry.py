@@ -6,6 +6,6 @@ from collections.abc import Callable
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from boards import fleet
+from boards import fleet, run
 
-BOARDS: tuple[Callable[[], Dashboard], ...] = (fleet.dashboard,)
+BOARDS: tuple[Callable[[], Dashboard], ...] = (fleet.dashboard, run.dashboard)

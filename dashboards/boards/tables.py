@@ -24,7 +24,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     mappings: Sequence[ValueMapping] = ()
     width: int | None = None
     links: Sequence[DashboardLink] = ()
-    empty: str | None = None
+    empty: str = "–"
 
 
 def table(
@@ -70,15 +70,18 @@ def table(
 
 
 def _name(field: str, queries: int) -> str:
-    if len(field) == 1 and field.isupper():
+    if _is_value(field):
         return f"Value #{field}" if queries > 1 else "Value"
     return field
 
 
+def _is_value(field: str) -> bool:
+    return len(field) == 1 and field.isupper()
+
+
 def _column(panel: Panel, column: Column) -> None:
-    properties: dict[str, object] = {}
-    if column.unit is not None:
-        properties["unit"] = column.unit
+    # A label is text: without this unit Grafana reads run 4711 as 4.71 K, and code 80E00209 as a power of ten.
+    properties: dict[str, object] = {"unit": column.unit or ("short" if _is_value(column.field) else "string")}
     if column.decimals is not None:
         properties["decimals"] = column.decimals
     if column.mappings:
@@ -88,10 +91,8 @@ def _column(panel: Panel, column: Column) -> None:
         properties["custom_width"] = column.width
     if column.links:
         properties["links"] = list(column.links)
-    if column.empty is not None:
-        properties["noValue"] = column.empty
-    if properties:
-        override(panel, column.title, **properties)
+    properties["noValue"] = column.empty
+    override(panel, column.title, **properties)
 
 
 VENDOR = Column(field="vendor", title="Vendor", mappings=words.VENDOR, width=85)
