@@ -167,7 +167,7 @@ class Fleet:
                 core=core,
                 clock=clock,
                 phase=number,
-                sources=_sources(home / spec.name, spec, clock, core),
+                sources=_sources(spec, clock, core),
                 dark_at=(dark or {}).get(spec.name),
             )
 
@@ -194,10 +194,10 @@ class Fleet:
         return [view.record for view in self.nodes[node].core.runs.views() if view.record.ended is not None]
 
 
-def _sources(home: Path, spec: NodeSpec, clock: NodeClock, core: Core) -> dict[str, Callable[[Node], Snapshot]]:
+def _sources(spec: NodeSpec, clock: NodeClock, core: Core) -> dict[str, Callable[[Node], Snapshot]]:
     if spec.vendor == "nvidia":
         own = {"nvml": readings_of.Nvml().poll, "rdma": readings_of.rdma}
     else:
-        tools = readings_of.Ascend(home, clock, INTERVALS["npu_smi"], core.node.ascend_devices)
+        tools = readings_of.Ascend(clock, INTERVALS["npu_smi"], core.node.ascend_devices)
         own = {"npu_smi": tools.npu_smi, "hccn_tool": tools.hccn_tool}
     return {**own, "processes": readings_of.processes}

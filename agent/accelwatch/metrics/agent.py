@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from accelwatch.metrics import catalogue as c
 
@@ -19,7 +20,8 @@ POST_RESULTS = ("success", "failure", "refused")
 class AgentMetrics:
     """Durations, errors and skips of sources, and the process itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: Collector | None = None) -> None:
+        """`process`: tells of the process, if it is not this one alone."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.duration = Histogram(
@@ -50,7 +52,7 @@ class AgentMetrics:
         )
         self._pagers: set[str] = set()
         self._dropped: dict[str, int] = {}
-        ProcessCollector(registry=self.registry)
+        self.registry.register(process or ProcessCollector(registry=None))
 
     def know(self, source: str) -> None:
         """Makes the source's counters exist at 0: a series born at 1 loses its first error to `increase()`."""

@@ -44,8 +44,15 @@ class Server:
     connections that were closed to make room.
     """
 
-    def __init__(self, routes: Mapping[str, Handler], report: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self,
+        routes: Mapping[str, Handler],
+        report: Callable[[str, BaseException], None],
+        connections: int = CONNECTION_LIMIT,
+    ) -> None:
+        """`connections`: so many stay open at most."""
         self._routes = dict(routes)
+        self._limit = connections
         self._report = report
         self._selector = selectors.DefaultSelector()
         self._listeners: list[socket.socket] = []
@@ -151,7 +158,7 @@ class Server:
                 return
             client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if len(self._connections) >= CONNECTION_LIMIT:
+            if len(self._connections) >= self._limit:
                 self._make_room()
             connection = HttpConnection(client, time.monotonic(), self._answer)
             self._connections[client.fileno()] = connection

@@ -14,8 +14,10 @@ import msgspec
 
 from accelwatch.clock import SystemClock
 from accelwatch.server import control
+from accelwatch.server.http import ServerError
 from accelwatch.simulator import scenario as scenarios
 from accelwatch.simulator.faults import KINDS
+from accelwatch.simulator.fleet import command as fleet_command
 from accelwatch.simulator.hardware import CONTROL_SOCKET, Hardware
 from accelwatch.simulator.nvml_library import CompilerMissing
 
@@ -27,7 +29,7 @@ class _Intermixed(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Of argparse, which by itself allows no positional arguments behind an option when they may be absent."""
-        if self._inside:
+        if self._inside or self._subparsers is not None:  # whose positional arguments are its own
             return super().parse_known_args(args, namespace)
         self._inside = True
         try:
@@ -50,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cluster.add_argument("scenario", nargs="?", default="two-vendors")
     cluster.add_argument("--dir", default=".run", help="where everything is kept (default .run)")
     cluster.add_argument("--for", dest="duration", help="end after so long, such as 2m")
+    fleet_command.add_fleet(actions.add_parser("fleet", help="the metrics pages of many nodes, in one process"))
+    fleet_command.add_steer(actions.add_parser("steer", help="give orders to a running fleet"))
     inject = actions.add_parser("inject", help="let a fault begin on a running simulation")
     inject.add_argument("dir")
     inject.add_argument("fault", choices=sorted(KINDS), metavar="FAULT")
@@ -85,8 +89,13 @@ def run(options: argparse.Namespace) -> int:
             from accelwatch.simulator.cluster import run_cluster
 
             return run_cluster(options.scenario, Path(options.dir), options.duration)
+        if options.action == "fleet":
+            return fleet_command.run_fleet(options)
+        if options.action == "steer":
+            return fleet_command.steer(options)
         return _ask(options)
     except (
+        ServerError,
         scenarios.ScenarioError,
         CompilerMissing,
         control.ControlUnreachable,

@@ -53,13 +53,18 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A training run on whole nodes: rank 0 is the first device of the first one."""
+    """A training run on whole nodes: rank 0 is the first device of the first one.
+
+    Where the run has members elsewhere, `world` is its size and `first_rank` that of the first device here.
+    """
 
     id: str
     nodes: tuple[str, ...]
     launcher: Literal["slurm", "torchrun", "mpi", "mindx"] = "slurm"
     name: str = "python3"
     first_pid: int = 20_000
+    world: int | None = None
+    first_rank: int = 0
 
 
 class FaultSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterable, Sequence
 
 from accelwatch.simulator.faults import KINDS, Context
-from accelwatch.simulator.scenario import DRIVERS, FaultSpec, NodeSpec, RunSpec, Scenario
+from accelwatch.simulator.launch import LAUNCHERS, Place, cgroup, environment
+from accelwatch.simulator.scenario import DRIVERS, FaultSpec, NodeSpec, Phase, RunSpec, Scenario
 from accelwatch.simulator.state import AscendDevice, Device, Link, Node, NvidiaDevice, Process, ProcessEnd, RdmaPort
 from accelwatch.simulator.work import done, ended_by, last, load, restarts, share, spans, stretches
 
@@ -22,14 +23,8 @@ _ASCEND = {
     "910": ("910A", 66, 310, 32768, 0), "910B": ("910B2C", 90, 400, 65536, 7), "A3": ("Ascend910", 90, 350, 65536, 7),
     "950": ("Ascend950DT", 290, 600, 98304, 0),
 }  # fmt: skip
-_SETTLED_BEFORE = 86400.0  # ports came up a day before the scenario begins
+BOOTED_BEFORE = 86400.0  # seconds that the host was up, its ports too, when the scenario begins
 _RDMA_PORTS = 8
-# The process that starts the ranks of a node, as it stands in /proc, and where its control groups are.
-_LAUNCHERS = {"slurm": "slurmstepd", "torchrun": "torchrun", "mpi": "prted", "mindx": "torchrun"}
-_CGROUPS = {
-    "slurm": "/system.slice/slurmstepd.scope/job_{id}/step_0/user/task_{local}",
-    "mindx": "/kubepods.slice/kubepods-burstable.slice/cri-containerd-{container}.scope",
-}
 _PIDS_APART = 100  # between the processes that a device has one after the other
 
 
@@ -46,7 +41,7 @@ class World:
         spec = next((spec for spec in self.scenario.nodes if spec.name == name), None)
         if spec is None:
             raise KeyError(name)
-        node = _hardware(spec)
+        node = hardware(spec)
         node.now, node.wall = now, self._start + now
         faults = [fault for fault in (*self.scenario.faults, *injected) if fault.node == name and fault.at <= now]
         faults.sort(key=lambda fault: fault.at)
@@ -63,28 +58,19 @@ class World:
         now = node.now
         past = stretches(self.scenario.workload, faults, spec.name, device.index, now)
         present = last(past, self.scenario.workload, faults, spec.name, device.index)
-        _, idle, limit, memory, _ = (_NVIDIA if spec.vendor == "nvidia" else _ASCEND)[spec.family]
         asked, sums = load(spec.vendor, present.phase), done(spec.vendor, past)
-        power = share(spec.vendor, present)
         noise = random.Random(f"{spec.name}/{device.index}/{int(now)}").uniform(-1, 1)
-        training, busy = present.phase.phase in ("train", "validate"), present.phase.phase != "idle"
-        device.utilization_percent = (
-            float(round(min(100, max(0, asked.utilization + 3 * noise)))) if training else float(asked.utilization)
-        )
-        device.power_watts = round(min(limit, idle + (limit - idle) * power * (1 + present.phase.noise * noise)), 1)
-        device.temperature_celsius = float(round(34 + 30 * power + noise))
-        device.memory_temperature_celsius = float(round(38 + 32 * power + noise))
-        device.memory_used_mib = int(memory * 0.86) if busy else int(memory * 0.05)
+        show(device, spec, present.phase, share(spec.vendor, present), noise)
         for link in (*device.links, *([device.roce] if isinstance(device, AscendDevice) and device.roce else [])):
             link.packets = sums.packets
         if isinstance(device, NvidiaDevice):
-            device.energy_millijoules = int((now * idle + (limit - idle) * sums.power) * 1000)
+            device.energy_millijoules = int(energy_joules(spec, now, sums.power) * 1000)
             device.memory_utilization_percent = float(asked.memory)
         run = self._run(spec)
         if run is None:
             return
         if not node.launchers:
-            launcher = Process(run.first_pid - 1, _LAUNCHERS[run.launcher], 0, cpu_seconds=1.0, state="S")
+            launcher = Process(run.first_pid - 1, LAUNCHERS[run.launcher], 0, cpu_seconds=1.0, state="S")
             node.launchers = [launcher]
         for number, span in enumerate(spans(past, present)):
             pid = run.first_pid + device.index + _PIDS_APART * number
@@ -95,10 +81,7 @@ class World:
             process = Process(pid, run.name, (device.memory_used_mib - 1024) << 20, started=span.begin)
             process.parent = run.first_pid - 1
             process.environ = self._environ(run, spec, device.index, restarts(faults, spec.name, now))
-            container = random.Random(f"{run.id}/{spec.name}").getrandbits(256)
-            process.cgroup = _CGROUPS.get(run.launcher, "/user.slice").format(
-                id=run.id, local=device.index, container=f"{container:064x}"
-            )
+            process.cgroup = cgroup(run.launcher, run.id, spec.name, device.index)
             process.cpu_seconds = sums.cpu
             process.read_bytes, process.written_bytes = sums.read, sums.written
             process.state = "R" if asked.cpu >= 0.5 else "S"
@@ -117,24 +100,8 @@ class World:
         # `simulate node --node` keeps one node of a run: the others count as large as it is.
         rank = sum(counts.get(name, spec.devices) for name in before) + local
         size = sum(counts.get(name, spec.devices) for name in run.nodes)
-        torch = {
-            "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(local),
-            "LOCAL_WORLD_SIZE": str(spec.devices), "MASTER_ADDR": run.nodes[0],
-        }  # fmt: skip
-        if run.launcher == "slurm":
-            slurm = {
-                "SLURM_JOB_ID": run.id, "SLURM_STEP_ID": "0", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(local),
-                "SLURM_NTASKS": str(size), "SLURM_JOB_PARTITION": "train", **torch,
-            }  # fmt: skip
-            return {**slurm, "SLURM_RESTART_COUNT": str(restarted)} if restarted else slurm
-        if run.launcher == "torchrun":
-            return {"TORCHELASTIC_RUN_ID": run.id, "TORCHELASTIC_RESTART_COUNT": str(restarted), **torch}
-        if run.launcher == "mindx":
-            return {"MINDX_TASK_ID": run.id, "RANK_ID": str(rank), "RANK_SIZE": str(size), "DEVICE_ID": str(local)}
-        return {
-            "PMIX_NAMESPACE": run.id, "OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": str(size),
-            "OMPI_COMM_WORLD_LOCAL_RANK": str(local),
-        }  # fmt: skip
+        place = Place(rank=run.first_rank + rank, world=run.world or size, local=local, local_world=spec.devices)
+        return environment(run.launcher, run.id, place, master=run.nodes[0], restarted=restarted)
 
 
 def active(fault: FaultSpec, now: float) -> bool:
@@ -162,7 +129,32 @@ def strike(node: Node, fault: FaultSpec, now: float) -> None:
     (kind.leaves if struck.over else kind.change)(struck)
 
 
-def _hardware(spec: NodeSpec) -> Node:
+def show(device: Device, spec: NodeSpec, phase: Phase, power: float, noise: float) -> None:
+    """What the device's work shows. `power`: share between idle and limit; `noise`: between -1 and 1."""
+    _, idle, limit, memory, _ = _figures(spec)
+    asked = load(spec.vendor, phase)
+    training, busy = phase.phase in ("train", "validate"), phase.phase != "idle"
+    device.utilization_percent = (
+        float(round(min(100, max(0, asked.utilization + 3 * noise)))) if training else float(asked.utilization)
+    )
+    device.power_watts = round(min(limit, idle + (limit - idle) * power * (1 + phase.noise * noise)), 1)
+    device.temperature_celsius = float(round(34 + 30 * power + noise))
+    device.memory_temperature_celsius = float(round(38 + 32 * power + noise))
+    device.memory_used_mib = int(memory * 0.86) if busy else int(memory * 0.05)
+
+
+def energy_joules(spec: NodeSpec, seconds: float, weighted: float) -> float:
+    """Of one device in `seconds`, of which `weighted` is the sum with its share of the power."""
+    _, idle, limit, _, _ = _figures(spec)
+    return seconds * idle + (limit - idle) * weighted
+
+
+def _figures(spec: NodeSpec) -> tuple[str, int, int, int, int]:
+    return (_NVIDIA if spec.vendor == "nvidia" else _ASCEND)[spec.family]
+
+
+def hardware(spec: NodeSpec) -> Node:
+    """The node as it is delivered, idle."""
     driver = spec.driver or DRIVERS[spec.vendor]
     tool = f"12.{driver}" if spec.vendor == "nvidia" else driver
     node = Node(spec.name, spec.vendor, driver, tool, spec.family)
@@ -210,5 +202,5 @@ def _npu(spec: NodeSpec, index: int) -> AscendDevice:
         ddr_total_mib=15665 if spec.family == "910" else 0,
         ddr_used_mib=1809 if spec.family == "910" else 0,
         links=[Link(number, errors={"retry": 0, "error": 0}) for number in range(links)],
-        roce=Link(0, history=[(-_SETTLED_BEFORE, True)]) if ported else None,
+        roce=Link(0, history=[(-BOOTED_BEFORE, True)]) if ported else None,
     )

@@ -12,7 +12,7 @@ from accelwatch.readings.process import Launcher
 
 # Who starts anything at all, so that what it started is its own launcher: shells, init, and the daemons of schedulers
 # and containers. Compared with the first 15 characters that the kernel keeps of a name.
-_NO_LAUNCHERS = frozenset((
+NO_LAUNCHERS = frozenset((
     "bash", "sh", "dash", "zsh", "ksh", "fish", "tcsh", "csh", "tmux", "tmux: server", "screen", "systemd", "init",
     "sshd", "sshd-session", "sudo", "su", "login", "cron", "containerd-shim", "containerd-shim-", "conmon", "dockerd",
     "docker-init", "tini", "dumb-init", "pause", "slurmstepd", "slurmd", "kubelet", "supervisord", "nohup", "timeout",
@@ -72,7 +72,7 @@ def launcher_of(proc: Path, process: Stat) -> Launcher:
             parent = read_stat(proc, process.parent)
         except (OSError, ValueError):
             parent = process  # it has just ended
-        if parent.name[:_NAME_LENGTH] not in _NO_LAUNCHERS:
+        if parent.name[:_NAME_LENGTH] not in NO_LAUNCHERS:
             chosen = parent
     instance = chosen.instance
     if chosen.group not in (0, chosen.pid):
