@@ -2,6 +2,7 @@
 
 import pytest
 
+from accelwatch.commands.rules import MIN_RUN_DEVICES, Site
 from accelwatch.config import Config, ConfigError, parse
 
 
@@ -65,6 +66,10 @@ def test_a_key_of_a_later_version_is_refused_not_ignored(text: str) -> None:
         ("urls: ['http://a:9093']", "x:1: alertmanager.urls: Expected `labels: {cluster: ...}` beside it"),
         ("urls: http://a", "x:1: alertmanager.urls: Expected a list"),
         ("basic_auth: {username: a}", "x:1: alertmanager.basic_auth: Object missing required field `password_file`"),
+        ("prometheus: 'prometheus:9090'", "x:1: alertmanager.prometheus: Expected a URL such as `http://prom"),
+        ("prometheus: 'http://a; rm b'", "x:1: alertmanager.prometheus: Expected a URL such as `http://prom"),
+        ("min_run_devices: 0", "x:1: alertmanager.min_run_devices: Expected 1 or more devices, got 0"),
+        ("min_run_devices: many", "x:1: alertmanager.min_run_devices: Expected `int`, got `str`"),
         (
             "basic_auth: {username: a, password_file: secret}",
             "x:1: alertmanager.basic_auth.password_file: Expected an absolute path",
@@ -82,6 +87,12 @@ def test_alertmanagers_are_named_by_their_url_and_passwords_by_their_file(sectio
         "x",
     )
     assert good.alertmanager.urls == ("http://a:9093", "https://b/am")
+
+
+def test_who_says_nothing_has_the_same_least_run_in_agent_and_rules() -> None:
+    """Else one of them pages for a run that the other takes for small."""
+    assert parse("", "x").alertmanager.min_run_devices == MIN_RUN_DEVICES == Site().min_run_devices
+    assert parse("alertmanager: {min_run_devices: 2}", "x").alertmanager.min_run_devices == 2
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_drill_is_shown_marked_counts_nowhere_and_clears_itself(node: Node) ->
     (line,) = node.series()
     assert 'device="1"' in line
     assert 'notify="page",drill="true"} 1' in line
-    (candidate,) = node.core.paging()
+    (candidate,) = node.core.paging(8)
     assert (candidate.standing, candidate.episode.run_id) == (Standing.POST, None)
     (episode,) = node.core.ledger.active()
     assert episode.message.startswith("DRILL")
@@ -145,7 +145,7 @@ def test_a_drill_is_shown_marked_counts_nowhere_and_clears_itself(node: Node) ->
     node.wait(2)
     assert node.core.ledger.active() == []
     assert node.series()[0].endswith("} 0")
-    assert node.core.paging()[0].standing is Standing.END
+    assert node.core.paging(8)[0].standing is Standing.END
     assert node.counted() == 0
     (kept,) = reading.read_faults(node.directory, 0.0)
     assert (kept.drill, kept.counted, kept.cleared_because) == (True, False, "drill: its time is over")
@@ -226,7 +226,7 @@ def test_every_class_can_be_drilled_and_says_whom_it_reaches(node: Node) -> None
     assert {name for name, notify in reached.items() if notify == "page"} >= {"device_lost", "net_link_down", "host"}
     assert reached["mem_correctable"] == reached["software_job"] == "none"
     assert reached["thermal"] == "ticket"
-    posted = {candidate.episode.class_ for candidate in node.core.paging() if candidate.standing is Standing.POST}
+    posted = {candidate.episode.class_ for candidate in node.core.paging(8) if candidate.standing is Standing.POST}
     assert "hang_no_error" not in posted, "a symptom is for the rules"
     assert posted == {name for name, notify in reached.items() if notify == "page"} - {"hang_no_error"}
 

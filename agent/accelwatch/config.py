@@ -124,11 +124,16 @@ class BasicAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Alertmanager(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the fast path posts to. `runbooks`: what runbook links begin with, as given to `rules export`."""
+    """Where the fast path posts to. `runbooks`, `min_run_devices`: as given to `rules export`; the first is what
+    runbook links begin with, the second how many devices, over all nodes, a run needs to be worth a page.
+    `prometheus`: the address that a page's `accelwatch why` line asks.
+    """
 
     urls: tuple[str, ...] = ()
     basic_auth: BasicAuth | None = None
     runbooks: str = "runbooks"
+    min_run_devices: int = 8
+    prometheus: str | None = None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -279,6 +284,11 @@ def _check_alertmanager(section: Alertmanager, refuse: Callable[[str, str], None
             address.parse(url)
         except ValueError as error:
             refuse(f"alertmanager.urls[{number}]", str(error)[:1].upper() + str(error)[1:])
+    if section.min_run_devices < 1:
+        refuse("alertmanager.min_run_devices", f"Expected 1 or more devices, got {section.min_run_devices}")
+    url = section.prometheus
+    if url is not None and not re.fullmatch(r"https?://[!-~]+", url):
+        refuse("alertmanager.prometheus", f"Expected a URL such as `http://prometheus.example:9090`, got `{url}`")
     auth = section.basic_auth
     if auth is not None and not Path(auth.password_file).is_absolute():
         path = "alertmanager.basic_auth.password_file"

@@ -224,10 +224,10 @@ class Core:
         planned = self._maintenance
         return planned if planned is not None and self._clock.now() < planned.until_at else None
 
-    def paging(self) -> list[Candidate]:
-        """How the faults stand that the fast path speaks of."""
-        now = self._clock.now()
-        return candidates(self.ledger.paging(), self.taxonomy, self.node.known(), self.maintenance, now)
+    def paging(self, min_run_devices: int) -> list[Candidate]:
+        """How the faults stand that the fast path speaks of: drills, and those of runs of at least so many devices."""
+        now, known = self._clock.now(), self.node.known()
+        return candidates(self.ledger.paging(), self.taxonomy, known, self.maintenance, now, min_run_devices)
 
     def context(self) -> Context:
         """What detectors are told besides their reading."""

@@ -44,7 +44,7 @@ class Operator:
             vendor = found.key.vendor.value if found is not None else self._host_vendor()
             episode = self._core.drill(class_, vendor, found, seconds)
             planned = self._core.maintenance is not None
-            fast = episode is not None and any(c.episode.id == episode.id for c in self._core.paging())
+            fast = episode is not None and any(c.episode.id == episode.id for c in self._core.paging(1))  # needs no run
         where = "the node" if found is None else f"{vendor} {found.label}"
         if episode is None:
             return {"error": f"drill: one of {class_} on {where} goes on already; `accelwatch faults` has its number, "

@@ -219,7 +219,8 @@ class Agent:
     def _hand_to_pager(self) -> None:
         with self._pipeline.lock:
             planned = self._core.maintenance
-            candidates = self._core.paging() if self._pager.on else []
+            least = self.config.alertmanager.min_run_devices
+            candidates = self._core.paging(least) if self._pager.on else []
         if planned is None and self._planned is not None:
             log.get().warning("maintenance is over", reason=self._planned.reason)
         self._planned = planned

@@ -57,7 +57,7 @@ OF_A_RACK = {
 }
 OF_AN_AGENT = {
     "SourceFailing", "DevicesMissing", "DeviceUnhealthy", "VersionDrift", "DriverDrift", "ConfigDrift", "ClockSkew",
-    "ConfigReloadFailed", "JournalDegraded", "FaultsUnjournalled", "KernelLogLost", "TargetMislabelled",
+    "ConfigReloadFailed", "PagerFailing", "JournalDegraded", "FaultsUnjournalled", "KernelLogLost", "TargetMislabelled",
 }  # fmt: skip
 
 

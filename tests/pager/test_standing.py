@@ -13,7 +13,7 @@ from accelwatch.faults.labels import labelled
 from accelwatch.maintenance import Maintenance
 from accelwatch.pager import wording
 from accelwatch.pager.notice import Standing
-from accelwatch.pager.standing import MIN_RUN_DEVICES, candidates, standing_of
+from accelwatch.pager.standing import candidates, standing_of
 from accelwatch.readings.identity import DeviceKey, Vendor
 from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.loader import load
@@ -34,19 +34,21 @@ def episode(class_: str = "device_lost", **changes: Any) -> Episode:
     return labelled(msgspec.structs.replace(made, **changes))
 
 
-def standing(of: Episode, planned: Maintenance | None = None) -> Standing | None:
-    return standing_of(of, load().class_(of.class_), planned)
+def standing(of: Episode, planned: Maintenance | None = None, least: int = 8) -> Standing | None:
+    return standing_of(of, load().class_(of.class_), planned, least)
 
 
 def test_a_root_that_ends_a_run_of_some_size_is_posted() -> None:
     assert standing(episode()) is Standing.POST
-    assert standing(episode(run_devices=MIN_RUN_DEVICES)) is Standing.POST
+    assert standing(episode(run_devices=8)) is Standing.POST
+    assert standing(episode(run_devices=2), least=2) is Standing.POST
+    assert standing(episode(run_devices=63), least=64) is None
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"run_devices": MIN_RUN_DEVICES - 1},
+        {"run_devices": 7},
         {"run_devices": None},
         {"run_id": None},
         {"historical": True},
@@ -90,9 +92,9 @@ def test_planned_work_begins_no_page_and_ends_none() -> None:
 
 def test_a_candidate_knows_its_device_and_whether_it_is_of_now() -> None:
     small = episode(run_devices=1)
-    (found,) = candidates([episode(), small], load(), {KEY: KNOWN}, None, 1030.0)
+    (found,) = candidates([episode(), small], load(), {KEY: KNOWN}, None, 1030.0, 8)
     assert (found.known, found.fresh, found.standing) == (KNOWN, True, Standing.POST)
-    (old,) = candidates([episode()], load(), {}, None, 1100.0)
+    (old,) = candidates([episode()], load(), {}, None, 1100.0, 8)
     assert (old.known, old.fresh) == (None, False)
 
 
@@ -124,7 +126,7 @@ def test_label_values_are_cut_and_clean_and_empty_ones_left_out() -> None:
 
 
 def test_the_summary_is_one_sentence_and_the_description_says_what_to_do() -> None:
-    texts = wording.texts(episode(links=("roce0",)), KNOWN, "n1", load().class_("device_lost"))
+    texts = wording.texts(episode(links=("roce0",)), KNOWN, "n1", load().class_("device_lost"), "http://prom:9090")
     assert texts["summary"] == "n1: NVIDIA GPU 3 is lost (run job-1)"
     assert texts["description"].splitlines() == [
         "Run job-1 (64 devices) cannot go on.",
@@ -132,8 +134,10 @@ def test_the_summary_is_one_sentence_and_the_description_says_what_to_do() -> No
         "What: code 79 154: the GPU fell off the bus. The device fell off its bus, or its driver cannot reach it or does "
         "not list it any more.",
         "Do: Power-cycle the host.",
-        "On the node: accelwatch check. Whole run: accelwatch why job-1 --prometheus URL",
+        "accelwatch why job-1 --prometheus http://prom:9090",
     ]
+    asked = wording.texts(episode(run_id=None, drill=True), KNOWN, "n1", load().class_("device_lost"))
+    assert asked["description"].splitlines()[-1] == "On n1: accelwatch check"
 
 
 def test_a_fault_of_the_node_and_a_drill_are_told_as_such() -> None:

@@ -64,7 +64,8 @@ class Pager:
         """Takes on the addresses of a configuration. One that goes is told nothing more, and resolves nothing."""
         with self._lock:
             again = config.alertmanager.basic_auth != self._settings.basic_auth
-            if config.labels != self._config.labels or config.alertmanager.runbooks != self._settings.runbooks:
+            was, now = self._settings, config.alertmanager
+            if config.labels != self._config.labels or (was.runbooks, was.prometheus) != (now.runbooks, now.prometheus):
                 self._notices = {number: (None, notice) for number, (_, notice) in self._notices.items()}
             self._config, self._settings = config, config.alertmanager
             wanted = {where.name: where for where in map(address.parse, config.alertmanager.urls)}
@@ -127,7 +128,7 @@ class Pager:
         class_ = self._taxonomy.class_(episode.class_)
         return Notice(
             labels=labels,
-            annotations=wording.texts(episode, candidate.known, config.node_name, class_)
+            annotations=wording.texts(episode, candidate.known, config.node_name, class_, self._settings.prometheus)
             | wording.runbook(self._settings.runbooks, labels["alertname"]),
             starts=episode.first_wall,
             url=wording.node_page(config.node_name, config.listen),

@@ -14,9 +14,6 @@ from accelwatch.readings.severity import Severity
 from accelwatch.taxonomy.loader import Taxonomy
 from accelwatch.taxonomy.model import FaultClass, Kind, Notify
 
-# A smaller run wakes nobody (design.md, Faults: `min_run_devices`). The rules take a site's own number; the agent keeps
-# to the default: of a run that it does not page for, the rules still do where a site says so.
-MIN_RUN_DEVICES = 8
 # What had its last sign within a minute is of now; older news may be over, which its driver is asked first.
 FRESH_SECONDS = 60.0
 
@@ -27,12 +24,15 @@ def candidates(
     devices: Mapping[DeviceKey, Known],
     maintenance: Maintenance | None,
     now: float,
+    min_run_devices: int,
 ) -> list[Candidate]:
-    """Of the episodes that were routed to a page those that the fast path speaks of. `now` in steady seconds."""
+    """Of the episodes that were routed to a page those that the fast path speaks of. `now` in steady seconds;
+    a run of fewer than `min_run_devices` wakes nobody (design.md, Faults).
+    """
     found = []
     by_label: dict[tuple[str, str | None], Known] | None = None
     for episode in episodes:
-        standing = standing_of(episode, taxonomy.class_(episode.class_), maintenance)
+        standing = standing_of(episode, taxonomy.class_(episode.class_), maintenance, min_run_devices)
         if standing is None:
             continue
         if by_label is None:
@@ -48,11 +48,13 @@ def candidates(
     return found
 
 
-def standing_of(episode: Episode, class_: FaultClass, maintenance: Maintenance | None) -> Standing | None:
+def standing_of(
+    episode: Episode, class_: FaultClass, maintenance: Maintenance | None, min_run_devices: int
+) -> Standing | None:
     """`None`: none of the fast path's business."""
     if class_.kind is not Kind.CAUSE or episode.severity is not Severity.RUN_ENDING or episode.historical:
         return None
-    if not episode.drill and (episode.run_id is None or (episode.run_devices or 0) < MIN_RUN_DEVICES):
+    if not episode.drill and (episode.run_id is None or (episode.run_devices or 0) < min_run_devices):
         return None
     if not episode.active or episode.application:
         return Standing.END

@@ -68,8 +68,10 @@ def labels(episode: Episode, node: str, configured: Mapping[str, str]) -> dict[s
     return {name: clean(value) for name, value in {**configured, **own}.items() if value}
 
 
-def texts(episode: Episode, known: Known | None, node: str, class_: FaultClass) -> dict[str, str]:
-    """Summary and description."""
+def texts(
+    episode: Episode, known: Known | None, node: str, class_: FaultClass, prometheus: str | None = None
+) -> dict[str, str]:
+    """Summary and description. `prometheus`: the address that `accelwatch why` is to ask."""
     phrase = PHRASES.get(episode.class_, f"has a fault ({episode.class_})")
     run = f" (run {episode.run_id})" if episode.run_id else ""
     summary = f"{'DRILL: ' if episode.drill else ''}{node}: {_subject(episode)} {phrase}{run}"
@@ -78,9 +80,9 @@ def texts(episode: Episode, known: Known | None, node: str, class_: FaultClass) 
         f"Device: {_identity(episode, known)}.",
         f"What: {_code(episode)}{episode.message.rstrip('.')}. {class_.meaning}",
         f"Do: {episode.action}",
-        f"On the node: accelwatch check. Whole run: accelwatch why {episode.run_id} --prometheus URL"
+        f"accelwatch why {episode.run_id} --prometheus {prometheus or 'URL'}"
         if episode.run_id
-        else "On the node: accelwatch check",
+        else f"On {node}: accelwatch check",
     ]
     return {"summary": _cut(summary), "description": _cut("\n".join(part for part in parts if part), 4)}
 
