@@ -10,7 +10,8 @@ from boards.variables import SOURCE
 
 def fault_begins(labels: str) -> dashboard.AnnotationQuery:
     """While a fault that is worth a ticket is active on what `labels` select."""
-    expr = f'max by (node, vendor, device, class, code) (accelwatch_fault_active{{{labels},fault_severity!="informational",drill!="true"}} == 1)'
+    active = f'accelwatch_fault_active{{{labels},fault_severity!="informational",drill!="true"}} == 1'
+    expr = f"max by (node, vendor, device, class, code) ({active})"
     return _marks(
         "Faults", expr, "{{class}}", "{{node}}, {{vendor}} device {{device}}, code {{code}}", "vendor,class", BAD
     )

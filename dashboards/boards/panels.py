@@ -37,6 +37,8 @@ from boards.colours import VENDORS
 from boards.variables import SOURCE
 
 Colours = Mapping[str, str]
+# Of two kinds of links of one vendor, which have its one colour, those that leave the node are dashed.
+NETWORK = "/roce|ib/"
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -139,8 +141,12 @@ def lines(
     high: float | None = None,
     calcs: Sequence[str] = (),
     links: Sequence[DashboardLink] = (),
+    dashed: str = "",
 ) -> Panel:
-    """Values over time; gaps stay gaps, since what was not measured is not known. `low`: the axis begins there."""
+    """Values over time; gaps stay gaps, since what was not measured is not known.
+
+    `low`: the axis begins there. `dashed`: an expression for the names of series that are.
+    """
     legend = common.VizLegendOptions().show_legend(True).placement(LegendPlacement.BOTTOM).calcs(list(calcs))
     legend.display_mode(LegendDisplayMode.TABLE if calcs else LegendDisplayMode.LIST)
     kind = (
@@ -174,6 +180,8 @@ def lines(
         links=links,
     )
     paint(panel, VENDORS if colours is None else colours)
+    if dashed:
+        override(panel, dashed, custom_lineStyle={"fill": "dash", "dash": [8, 6]})
     return panel
 
 

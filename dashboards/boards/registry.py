@@ -6,6 +6,6 @@ from collections.abc import Callable
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from boards import fleet, run
+from boards import fleet, reliability, run
 
-BOARDS: tuple[Callable[[], Dashboard], ...] = (fleet.dashboard, run.dashboard)
+BOARDS: tuple[Callable[[], Dashboard], ...] = (fleet.dashboard, reliability.dashboard, run.dashboard)

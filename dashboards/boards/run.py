@@ -10,7 +10,7 @@ from boards.annotations import fault_begins, run_ends
 from boards.board import board
 from boards.colours import BAD, FINE, SEVERITIES, SKY, UNKNOWN, WARNING
 from boards.layout import Placed, Row
-from boards.panels import Query, lines, number, states
+from boards.panels import NETWORK, Query, lines, number, states
 from boards.tables import CLUSTER, VENDOR, Column, table
 from boards.variables import CLUSTER as C
 from boards.variables import NODE as N
@@ -42,7 +42,7 @@ def dashboard() -> Dashboard:
             Row(6, [(24, _how_it_ended())]),
             Row(8, [(12, _activity_count()), (12, _first_to_stall())]),
             Row(11, [(24, _activity())]),
-            Row(8, [(12, _faults()), (12, _fault_table())]),
+            Row(8, [(10, _faults()), (14, _fault_table())]),
             Row(8, [(8, _power()), (8, _utilization()), (8, _clock())], title="Devices of the run", id_=91),
             Row(7, [(8, _link_down()), (8, _link_drops()), (8, _temperature())]),
         ],
@@ -185,7 +185,7 @@ def _first_to_stall() -> Panel:
             Query(f"1000 * {first}"),
         ],
         [
-            Column(field="A", title="Behind the last", unit="s", decimals=0, width=125),
+            Column(field="A", title="Behind the last", unit="s", decimals=0, width=150),
             Column(field="node", title="Node", links=[links.to_node()]),
             VENDOR,
             Column(field="device", title="Device", width=80),
@@ -270,10 +270,9 @@ def _by_node(id_: int, title: str, description: str, metric: str, unit: str, **o
         id_,
         title,
         description + " Mean of each node's devices of the run.",
-        Query(f"avg by (vendor, node) ({metric} {ON_RUN})", "{{node}} ({{vendor}})"),
+        Query(f"avg by (vendor, node) ({metric} {ON_RUN})", "{{vendor}} {{node}}"),
         unit=unit,
         empty="Not measured in this time",
-        colours={},
         high=options.get("high"),
     )
 
@@ -317,7 +316,7 @@ def _link_down() -> Panel:
         Query(f"sum by (vendor, kind) ((accelwatch_link_up{{{C},{N}}} == bool 0) {ON_RUN})", "{{vendor}} {{kind}}"),
         decimals=0,
         empty="No link of its devices was read in this time",
-        colours={},
+        dashed=NETWORK,
     )
 
 
@@ -332,7 +331,7 @@ def _link_drops() -> Panel:
         ),
         decimals=0,
         empty="No link of its devices was read in this time",
-        colours={},
+        dashed=NETWORK,
         bars=True,
     )
 
@@ -344,10 +343,9 @@ def _temperature() -> Panel:
         "Core temperature of the hottest device of the run on each node.",
         Query(
             f'max by (vendor, node) (accelwatch_device_temperature_celsius{{{C},{N},sensor="core"}} {ON_RUN})',
-            "{{node}} ({{vendor}})",
+            "{{vendor}} {{node}}",
         ),
         unit="celsius",
         low=None,
         empty="Not measured in this time",
-        colours={},
     )
