@@ -6,6 +6,13 @@ from collections.abc import Callable
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from boards import fleet, reliability, run
+from boards import agents, fleet, node, ports, reliability, run
 
-BOARDS: tuple[Callable[[], Dashboard], ...] = (fleet.dashboard, reliability.dashboard, run.dashboard)
+BOARDS: tuple[Callable[[], Dashboard], ...] = (
+    fleet.dashboard,
+    reliability.dashboard,
+    run.dashboard,
+    node.dashboard,
+    ports.dashboard,
+    agents.dashboard,
+)

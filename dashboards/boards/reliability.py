@@ -25,6 +25,7 @@ WAIT = "Nothing was recorded in this time: the rules record once an hour, and on
 CENSORED = (
     "Exposure is the time that agents themselves saw devices answer; time without an agent is in neither part of it."
 )
+REFS = (("A", "B", "C", "D"), ("E", "F", "G", "H"))
 PER_1000 = "Rate per 1,000 device-hours powered, with the 95 % limits of a Poisson count."
 
 
@@ -140,7 +141,7 @@ def _exposure() -> Panel:
 
 def _classes() -> Panel:
     queries, columns = [], [Column(field="class", title="Class", width=180)]
-    for vendor, (count_ref, rate_ref, low_ref, high_ref) in zip(VENDORS, ("ABCD", "EFGH"), strict=True):
+    for vendor, (count_ref, rate_ref, low_ref, high_ref) in zip(VENDORS, REFS, strict=True):
         labels = f'vendor=~"$vendor",vendor="{vendor}",{M}'
         seen = (
             f"and on (class) (max by (class) (max_over_time(accelwatch_class_observable"
@@ -166,8 +167,8 @@ def _classes() -> Panel:
         "Episodes (60 s per device and class). "
         + PER_1000
         + " `not observable`: nothing on that vendor's nodes can see "
-        "the class, so that its rate is not known; it is not 0. Each class is one comparison of 25: the report corrects "
-        "for that.",
+        "the class, so that its rate is not known; it is not 0. These are 25 comparisons at once: the report "
+        "corrects for that.",
         queries,
         columns,
         empty=WAIT,
@@ -187,7 +188,7 @@ def _classes() -> Panel:
 def _interruptions() -> Panel:
     queries = []
     columns = [Column(field="cause", title="Cause", width=140)]
-    for vendor, (count_ref, rate_ref, low_ref, high_ref) in zip(VENDORS, ("ABCD", "EFGH"), strict=True):
+    for vendor, (count_ref, rate_ref, low_ref, high_ref) in zip(VENDORS, REFS, strict=True):
         labels = f'vendor=~"$vendor",vendor="{vendor}",{M}'
         hours = f"on () group_left () (sum({_hours('vendor', labels)}) > 0)"
         counts = " or ".join(
