@@ -36,6 +36,10 @@ COMMANDS = {
     ),
     "metrics": ("commands.metrics", "poll once and print the metrics page"),
     "rules": ("commands.rules", "`rules export DIR`: write the alert rules with the site's names"),
+    "dashboards": (
+        "commands.dashboards",
+        "`dashboards export DIR`, `dashboards push --grafana URL`: the Grafana dashboards as files, or into a Grafana",
+    ),
     "config": ("commands.config", "`config check FILE`: say what is wrong in a configuration, and where"),
     "release": ("commands.release", "let the running agent drop NVML for a GPU reset or driver upgrade"),
     "run": (

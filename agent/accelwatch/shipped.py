@@ -1,4 +1,4 @@
-"""What lies beside the code: rules, Alertmanager configuration, page templates, runbooks."""
+"""What lies beside the code: rules, Alertmanager configuration, page templates, runbooks, dashboards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 # A wheel brings them inside the package; in a source tree they are a folder of their own beside `agent/`.
 _PLACES = (Path(__file__).parent / "alerts", Path(__file__).parents[2] / "alerts")
+
+
+_DASHBOARDS = (Path(__file__).parent / "dashboards", Path(__file__).parents[2] / "dashboards")
 
 
 class NotShippedError(Exception):
@@ -19,4 +22,15 @@ def alerts() -> Path:
             return path
     raise NotShippedError(
         f"the alert rules are missing: expected them in {_PLACES[0]}; install accelwatch from its wheel or source tree"
+    )
+
+
+def dashboards() -> Path:
+    """The folder with `json/` and `provisioning/`. Raises `NotShippedError`."""
+    for path in _DASHBOARDS:
+        if (path / "json").is_dir():
+            return path
+    raise NotShippedError(
+        f"the dashboards are missing: expected them in {_DASHBOARDS[0]}; "
+        "install accelwatch from its wheel or source tree"
     )

@@ -17,6 +17,8 @@ SKY, ORANGE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 GREY = "#8E8E8E"
 
 VENDORS = {"nvidia": SKY, "ascend": ORANGE}
+# Network adapters and faults of the host itself carry the word `host` in place of a vendor.
+PAINTED = {**VENDORS, "host": GREY}
 
 FINE, WARNING, BAD, UNKNOWN = GREEN, YELLOW, VERMILION, GREY
 

@@ -33,7 +33,7 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from boards import words
-from boards.colours import VENDORS
+from boards.colours import PAINTED
 from boards.variables import SOURCE
 
 Colours = Mapping[str, str]
@@ -163,8 +163,9 @@ def lines(
         kind.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     if low is not None:
         kind.axis_soft_min(low)
-    if high is not None:
-        kind.axis_soft_max(high)
+    # Whole things: an axis up to 1 at least, so that none of them is a line at the bottom and not in the middle.
+    if high is not None or decimals == 0:
+        kind.axis_soft_max(1 if high is None else high)
     for ref, query in _with_refs(queries):
         kind.with_target(query.target(ref))
     panel = kind.build()
@@ -179,7 +180,7 @@ def lines(
         empty=empty,
         links=links,
     )
-    paint(panel, VENDORS if colours is None else colours)
+    paint(panel, PAINTED if colours is None else colours)
     if dashed:
         override(panel, dashed, custom_lineStyle={"fill": "dash", "dash": [8, 6]})
     return panel
@@ -243,7 +244,7 @@ def bars(
         empty=empty,
         links=links,
     )
-    paint(panel, VENDORS if colours is None else colours)
+    paint(panel, PAINTED if colours is None else colours)
     return panel
 
 

@@ -136,14 +136,16 @@ def _down_now() -> Panel:
 def _worst() -> Panel:
     drops = f"max by ({PORT}) (round(increase(accelwatch_link_drops_total{{{PORTS}}}[$__range])))"
     errors = f"max by ({PORT}) (round(increase(accelwatch_link_errors_total{{{PORTS}}}[$__range])))"
+    # A drop weighs more than any number of errors.
+    worst = f"topk({AT_MOST}, (1e9 * {drops} or 0 * {errors}) + on ({PORT}) ({errors} or 0 * {drops}) > 0)"
     return table(
         11,
         f"The {AT_MOST} worst links",
         "By drops in the time shown, then by errors: one bad cable gives most of a fleet's link faults.",
-        [Query(f"topk({AT_MOST}, {drops} > 0)"), Query(f"topk({AT_MOST}, {errors} > 0)")],
+        [Query(f"{drops} and on ({PORT}) {worst}"), Query(f"{errors} and on ({PORT}) {worst}")],
         _columns(
-            Column(field="A", title="Drops", decimals=0, width=80, empty="0 or few"),
-            Column(field="B", title="Errors", decimals=0, width=90, empty="0 or few"),
+            Column(field="A", title="Drops", decimals=0, width=80, empty="not told"),
+            Column(field="B", title="Errors", decimals=0, width=90, empty="not told"),
         ),
         empty="No link dropped or counted an error, as far as links are read",
         sort="Drops",
@@ -213,6 +215,7 @@ def _receive_power() -> Panel:
             "{{vendor}} {{node}}",
         ),
         unit="dBm",
+        decimals=1,
         low=None,
         empty="No optical module was read in this time",
     )

@@ -41,8 +41,9 @@ def dashboard() -> Dashboard:
             Row(6, [(24, _models())]),
             Row(9, [(14, _rate_over_time()), (10, _exposure())]),
             Row(12, [(24, _classes())]),
-            Row(8, [(14, _interruptions()), (10, _interruptions_by_cause())], title="Runs interrupted", id_=90),
-            Row(7, [(8, _lost()), (8, _availability()), (8, _time_to_detect())]),
+            Row(6, [(24, _interruptions())], title="Runs interrupted", id_=90),
+            Row(9, [(12, _interruptions_by_cause()), (12, _lost())]),
+            Row(5, [(12, _availability()), (12, _time_to_detect())]),
             Row(9, [(14, _offenders()), (10, _dispersion())], title="Who is behind the numbers", id_=91),
             Row(12, [(12, _coverage()), (12, _drivers())]),
         ],
@@ -60,14 +61,15 @@ def _hours(by: str, labels: str, state: str = "powered", window: str = "$__range
 
 
 def _models() -> Panel:
-    count, hours = _count("vendor, model", f"{V},{M},{HARDWARE}"), _hours("vendor, model", f"{V},{M}")
+    known = f'{V},{M},model!=""'
+    count, hours = _count("vendor, model", f"{known},{HARDWARE}"), _hours("vendor, model", known)
     on = "/ on (vendor, model)"
     return table(
         1,
         "Hardware faults of each model",
         "Episodes (60 s per device and class) of all hardware classes together, over the time shown. " + PER_1000 + " "
-        "With no fault there is no MTBF, only the bound that it is longer than. Of an A3 each die is a device. "
-        + CENSORED,
+        "With no fault there is no MTBF, only the bound that it is longer than. Of an A3 each die is a device. Faults of "
+        "hosts belong to no model: they are below. " + CENSORED,
         [
             Query(count),
             Query(hours),
@@ -232,7 +234,11 @@ def _interruptions() -> Panel:
 
 def _interruptions_by_cause() -> Panel:
     queries = [
-        Query(f'sum(sum_over_time({RUNS}{{{C},{V},{M},class=~"{classes}"}}[$__interval]))', cause)
+        Query(
+            f'sum(sum_over_time({RUNS}{{{C},{V},{M},class=~"{classes}"}}[$__interval])) '
+            f"or 0 * sum(sum_over_time({RUNS}{{{C},{V},{M}}}[$__interval]))",
+            cause,
+        )
         for cause, classes in causes().items()
     ]
     panel = lines(
@@ -253,7 +259,8 @@ def _interruptions_by_cause() -> Panel:
 def _lost() -> Panel:
     queries = [
         Query(
-            f'sum by (vendor) (sum_over_time({LOST}{{{C},{V},{M},class=~"{classes}"}}[$__range])) / 3600',
+            f'sum by (vendor) (sum_over_time({LOST}{{{C},{V},{M},class=~"{classes}"}}[$__range])) / 3600 '
+            f"or 0 * sum by (vendor) (sum_over_time({LOST}{{{C},{V},{M}}}[$__range]))",
             f"{{{{vendor}}}} {cause}",
         )
         for cause, classes in causes().items()
@@ -389,7 +396,8 @@ def _drivers() -> Panel:
     struck = (
         f"count by (vendor, model, driver) (max by (cluster, node, vendor, device, model, driver) "
         f'(accelwatch_device_info{{{C},{V},{M},driver!=""}}) '
-        f"* on (cluster, node, vendor, device) (max by (cluster, node, vendor, device) ({_episodes('cluster, node, vendor, device')}) > bool 0) > 0)"
+        f"* on (cluster, node, vendor, device) group_left () "
+        f"({_episodes('cluster, node, vendor, device')} > bool 0) > 0)"
     )
     return table(
         13,

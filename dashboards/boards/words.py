@@ -16,7 +16,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMappingResult,
 )
 
-from boards.colours import BAD, FINE, SEVERITIES, UNKNOWN, VENDORS, WARNING
+from boards.colours import BAD, FINE, PAINTED, SEVERITIES, UNKNOWN, WARNING
 
 Words = Mapping[str, tuple[str, str]]
 
@@ -51,7 +51,7 @@ NONE_IS_FINE = steps((None, FINE), (1, BAD))
 NONE_IS_BETTER = steps((None, FINE), (1, WARNING))
 PLAIN = steps((None, "text"))
 
-VENDOR: Sequence[ValueMapping] = [words({name: (name, colour) for name, colour in VENDORS.items()})]
+VENDOR: Sequence[ValueMapping] = [words({name: (name, colour) for name, colour in PAINTED.items()})]
 SEVERITY: Sequence[ValueMapping] = [
     words({name: (name.replace("_", "-"), colour) for name, colour in SEVERITIES.items()})
 ]

@@ -45,10 +45,27 @@ def served(directory: Path, nodes: int = 8, devices: int = 4) -> Iterator[str]:
         _start(
             stack,
             directory / "fleet.log",
-            [sys.executable, "-m", "accelwatch", "simulate", "fleet", "--nodes", str(nodes), "--devices", str(devices)]
-            + ["--dir", str(fleet_dir), "--step", f"{STEP_SECONDS}s", "--no-workload", "--no-faults"]
-            + ["--run", f"{RUN}:nodes={nodes // 2 - 1},vendor=nvidia"]
-            + ["--run", f"{LOST_RUN}:nodes={nodes // 2 - 1},vendor=ascend"],
+            [
+                sys.executable,
+                "-m",
+                "accelwatch",
+                "simulate",
+                "fleet",
+                "--nodes",
+                str(nodes),
+                "--devices",
+                str(devices),
+                "--dir",
+                str(fleet_dir),
+                "--step",
+                f"{STEP_SECONDS}s",
+                "--no-workload",
+                "--no-faults",
+                "--run",
+                f"{RUN}:nodes={nodes // 2 - 1},vendor=nvidia",
+                "--run",
+                f"{LOST_RUN}:nodes={nodes // 2 - 1},vendor=ascend",
+            ],
         )
         _until("the fleet", lambda: (fleet_dir / "targets.json").exists())
         with socket.socket() as probe:
@@ -68,8 +85,12 @@ def served(directory: Path, nodes: int = 8, devices: int = 4) -> Iterator[str]:
         _start(
             stack,
             directory / "prometheus.log",
-            ["prometheus", f"--config.file={directory / 'prometheus.yml'}", f"--storage.tsdb.path={directory / 'tsdb'}"]
-            + [f"--web.listen-address=127.0.0.1:{port}"],
+            [
+                "prometheus",
+                f"--config.file={directory / 'prometheus.yml'}",
+                f"--storage.tsdb.path={directory / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
         )
         url = f"http://127.0.0.1:{port}"
         _until("Prometheus", lambda: bool(ask(url, "vector(1)")))

@@ -1,0 +1,1 @@
+"""The dashboards, and how they come into a Grafana."""
