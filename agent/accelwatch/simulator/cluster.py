@@ -30,6 +30,7 @@ from accelwatch.simulator import scenario as scenarios
 from accelwatch.simulator.hardware import Hardware
 
 SCRAPE_SECONDS = 2
+CLUSTER = "simulated"
 START_SECONDS = 20.0
 
 
@@ -98,6 +99,7 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
         hardware.start()
         for node in scenario.nodes:
             configuration = directory / node.name / "accelwatch.yml"
+            _fast_path(configuration, ports)
             children.start(
                 f"agent-{node.name}",
                 [sys.executable, "-m", "accelwatch", "--config", str(configuration), "agent"],
@@ -114,6 +116,15 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
         pager.server_close()
     print("\nended; nothing is left running", flush=True)
     return 0
+
+
+def _fast_path(configuration: Path, ports: Sequence[int]) -> None:
+    """Has an agent post to the cluster's Alertmanager itself; its label `cluster` is that of its target."""
+    document = yaml.safe_load(configuration.read_text())
+    prometheus, alertmanager = (f"http://127.0.0.1:{port}" for port in ports[:2])
+    document["alertmanager"] = {"urls": [alertmanager], "prometheus": prometheus}
+    document["labels"]["cluster"] = CLUSTER
+    configuration.write_text(yaml.safe_dump(document))
 
 
 def _play(
@@ -160,7 +171,7 @@ def _monitoring(children: Children, directory: Path, nodes: Sequence[str], ports
     except shipped.NotShippedError as error:
         raise ControlError(str(error)) from error
     targets = [
-        {"targets": [f"127.0.0.1:{port}"], "labels": {"node": node, "cluster": "simulated"}}
+        {"targets": [f"127.0.0.1:{port}"], "labels": {"node": node, "cluster": CLUSTER}}
         for node, port in zip(nodes, ports[3:], strict=True)
     ]
     prometheus = {
@@ -184,7 +195,7 @@ def _monitoring(children: Children, directory: Path, nodes: Sequence[str], ports
     children.start(
         "prometheus",
         ["prometheus", f"--config.file={directory / 'prometheus.yml'}", f"--storage.tsdb.path={directory / 'prometheus'}",
-         f"--web.listen-address=127.0.0.1:{ports[0]}"],
+         f"--web.listen-address=127.0.0.1:{ports[0]}", f"--web.external-url=http://127.0.0.1:{ports[0]}"],
     )  # fmt: skip
 
 

@@ -1,0 +1,77 @@
+"""`make paging`: 64 nodes in one run, and what reaches the pager. Ends with 1 where a scene is not as it ought to be."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from accelwatch.simulator.scenario import RunSpec
+from paging import scenes
+from paging.stack import Plan, Stack, nodes
+from real_alertmanager import until
+
+OF_NVIDIA, OF_ASCEND = ("nv-1", "nv-2", "nv-3", "nv-4"), ("as-1", "as-2", "as-3", "as-4")
+FLEET_NODES = 56
+# In this order: `silence` leaves a node dead, and the storm leaves nothing whole.
+SCENES: tuple[scenes.Scene, ...] = (
+    scenes.link, scenes.memory, scenes.dark, scenes.jobs, scenes.silence, scenes.storm,
+)  # fmt: skip
+
+
+def plan(fleet: int) -> Plan:
+    """Eight real agents in one run with the fleet; beside them one with a user's job, and an idle one."""
+    members = (*OF_NVIDIA, *OF_ASCEND)
+    specs = (*nodes("nvidia", (*OF_NVIDIA, "nv-user", "nv-idle")), *nodes("ascend", OF_ASCEND))
+    return Plan(
+        nodes=specs,
+        runs=(
+            RunSpec(id=scenes.RUN, nodes=members, world=8 * (len(members) + fleet)),
+            RunSpec(id="4720", nodes=("nv-user",), first_pid=20_000),
+        ),
+        fast=frozenset(spec.name for spec in specs),
+        fleet=fleet,
+    )
+
+
+def play(stack: Stack, chosen: tuple[scenes.Scene, ...]) -> dict[str, list[str]]:
+    """Flaws by scene."""
+    world = stack.plan.runs[0].world
+    devices = f'sum(accelwatch_run_devices{{run_id="{scenes.RUN}"}}) == {world}'
+    until(f"a run of {world} devices", lambda: stack.ask(devices), 120)
+    time.sleep(scenes.ARMED_SECONDS)
+    found = {}
+    for number, scene in enumerate(chosen):
+        if number:
+            time.sleep(scenes.ARMED_SECONDS)
+        began = time.monotonic()
+        found[scene.__name__] = scene(stack)
+        word = "FLAW" if found[scene.__name__] else "ok  "
+        print(f"{word} {scene.__name__}: {scene.__doc__} ({time.monotonic() - began:.0f} s)", flush=True)
+        for flaw in found[scene.__name__]:
+            print(f"     {flaw}", flush=True)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help=", ".join(scene.__name__ for scene in SCENES))
+    parser.add_argument("--fleet", type=int, default=FLEET_NODES, help="simulated nodes (default %(default)s)")
+    parser.add_argument("--dir", type=Path, help="kept afterwards; else a temporary one")
+    options = parser.parse_args()
+    if odd := set(options.scenes) - {scene.__name__ for scene in SCENES}:
+        parser.error(f"no scene {', '.join(sorted(odd))}")
+    chosen = tuple(scene for scene in SCENES if not options.scenes or scene.__name__ in options.scenes)
+    with tempfile.TemporaryDirectory() as scratch:
+        stack = Stack((options.dir or Path(scratch)).resolve(), plan(options.fleet))
+        try:
+            found = play(stack, chosen)
+        finally:
+            stack.close()
+    return 1 if any(found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
