@@ -32,7 +32,7 @@ def dashboard() -> Dashboard:
             Row(4, _numbers()),
             Row(6, [(24, _stalled())]),
             Row(8, [(24, _faults())]),
-            Row(7, [(12, _ended()), (12, _alerts())]),
+            Row(7, [(15, _ended()), (9, _alerts())]),
             Row(7, [(12, _silent()), (12, _running())]),
             Row(
                 8,
@@ -138,7 +138,7 @@ def _stalled() -> Panel:
             Query(f"{culprit} * {on} accelwatch:run:devices"),
         ],
         [
-            Column(field="run_id", title="Run", links=[links.to_run()]),
+            Column(field="run_id", title="Run", links=[links.to_run()], width=170),
             Column(field="attempt", title="Attempt", width=80),
             Column(field="A", title="State", mappings=words.STALLED, width=110),
             Column(field="B", title="For", unit="s", decimals=0, width=100),
@@ -200,13 +200,13 @@ def _ended() -> Panel:
         ],
         [
             Column(field="run_id", title="Run", links=[links.to_run()]),
-            Column(field="A", title="Ended ago", unit="s", decimals=0, width=95),
+            Column(field="A", title="Ended ago", unit="s", decimals=0, width=115),
             Column(field="outcome", title="Outcome", mappings=words.OUTCOME, width=90),
             Column(field="class", title="Cause", width=150),
-            Column(field="node", title="Node", links=[links.to_node()], width=90),
+            Column(field="node", title="Node", links=[links.to_node()], empty="none singled out"),
             VENDOR,
             Column(field="device", title="Device", width=70),
-            Column(field="B", title="Lost device-h", decimals=1, width=110),
+            Column(field="B", title="Lost device-h", decimals=1, width=125, empty="not known"),
         ],
         empty="No run was interrupted, as far as the rules know",
         sort="Ended ago",
@@ -235,12 +235,12 @@ def _alerts() -> Panel:
             ),
             Column(field="alertname", title="Alert", links=[links.to_runbook()]),
             Column(field="node", title="Node", links=[links.to_node()], width=110),
-            Column(field="run_id", title="Run", links=[links.to_run()], width=130),
-            Column(field="cluster", title="Cluster", width=110),
+            Column(field="run_id", title="Run", links=[links.to_run()], width=100),
         ],
         empty="No page or ticket fires, as far as the rules know",
         sort="Reaches",
         descending=False,
+        also_hidden=["cluster"],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import stat
 import sys
@@ -97,19 +98,20 @@ def _push(options: argparse.Namespace, loaded: dict[str, documents.Document]) ->
         )
         return CANNOT_TELL
     prometheus = None if options.prometheus is None else Prometheus(options.prometheus).url
-    grafana = Grafana(options.grafana, _token(options.token_file))
+    connection = Grafana(options.grafana, _token(options.token_file))
     try:
-        print(f"{grafana.url}: Grafana {grafana.version()}")
-        for done in push(
-            grafana,
-            loaded,
-            prometheus=prometheus,
-            scrape_interval=options.scrape_interval,
-            message=f"accelwatch {__version__}",
-            write=not options.dry_run,
-        ):
-            word = _PAST[done.did] if options.dry_run else done.did
-            print(f"  {word:<12} {done.what}{f' ({done.why})' if done.why else ''}", flush=True)
+        with contextlib.closing(connection) as grafana:
+            print(f"{grafana.url}: Grafana {grafana.version()}")
+            for done in push(
+                grafana,
+                loaded,
+                prometheus=prometheus,
+                scrape_interval=options.scrape_interval,
+                message=f"accelwatch {__version__}",
+                write=not options.dry_run,
+            ):
+                word = _PAST[done.did] if options.dry_run else done.did
+                print(f"  {word:<12} {done.what}{f' ({done.why})' if done.why else ''}", flush=True)
     except GrafanaError as error:
         print(f"accelwatch dashboards push: {error}", file=sys.stderr)
         return CANNOT_TELL

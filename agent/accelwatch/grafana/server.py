@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import niquests
-from grafana_client import GrafanaApi
+from grafana_client.api import GrafanaApi
 from grafana_client.client import (
     GrafanaClientError,
     GrafanaException,
@@ -52,6 +52,10 @@ class Grafana:
             timeout=seconds,
         )
         logging.getLogger("grafana_client").setLevel(logging.ERROR)
+
+    def close(self) -> None:
+        """Ends its connections."""
+        self._api.client.s.close()
 
     def version(self) -> str:
         """Its version. Raises `GrafanaError`, also for one that is too old."""
@@ -142,7 +146,7 @@ class Grafana:
             ) from error
         except (niquests.exceptions.RequestException, OSError) as error:
             raise GrafanaError(
-                f"{self.url}: cannot be reached ({_words(error)}); is this Grafana's address, and can this host reach it?"
+                f"{self.url}: cannot be reached ({_words(error)}); is this its address, and can this host reach it?"
             ) from error
 
     def _client_error(self, what: str, error: GrafanaClientError, *, writes: bool) -> Exception:
