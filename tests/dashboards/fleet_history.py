@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,7 @@ def _break(directory: Path, url: str, nodes: int) -> None:
     say("inject", where, "ecc_corrected", "--node", gpu(1), "--device", "2", "count=50", "per_second=1")
     say("inject", where, "link_flap", "--node", gpu(2), "--device", "0", "link=3", "down=4", "period=8")
     say("inject", where, "thermal", "--node", gpu(2), "--device", "3", "celsius=97", "megahertz=900")
+    say("inject", where, "pcie_degraded", "--node", gpu(2), "--device", "1", "width=8", "generation=3")
     say("inject", where, "lost", "--node", npu(1), "--device", "2")
     say("inject", where, "roce_down", "--node", npu(2), "--device", "1")
     say("steer", where, "hang", RUN, "--culprit", f"{gpu(1)}/1")
@@ -148,9 +149,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _until(what: str, true: object, seconds: float = 60.0) -> None:
+def _until(what: str, true: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
         time.sleep(0.2)
 
