@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) prometheus-node-exporter systemd
 
-.PHONY: install run test test-systemd campaign bench month lint metrics-table rules mutants constraints clean
+.PHONY: install run test test-systemd campaign bench bench-paging paging month lint metrics-table rules mutants constraints clean
 
 install: $(VENV)/.installed
 
@@ -38,6 +38,16 @@ test-systemd: install
 bench: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@$(BIN)/python tests/benchmarks/run.py
+
+# From a fault to the webhook, 50 faults by each way: about a quarter of an hour.
+bench-paging: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@$(BIN)/python tests/benchmarks/paging_latency.py
+
+# 64 nodes in one run, 8 of them with real agents, and what reaches the pager: about 40 minutes. SCENES: only these.
+paging: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@PYTHONPATH=tests $(BIN)/python -m paging.run $(SCENES)
 
 # Faults injected into simulated nodes, and agents killed meanwhile: about half an hour. REPORT: where figures are left.
 campaign: $(VENV)/.installed-test

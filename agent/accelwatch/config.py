@@ -286,9 +286,9 @@ def _check_alertmanager(section: Alertmanager, refuse: Callable[[str, str], None
             refuse(f"alertmanager.urls[{number}]", str(error)[:1].upper() + str(error)[1:])
     if section.min_run_devices < 1:
         refuse("alertmanager.min_run_devices", f"Expected 1 or more devices, got {section.min_run_devices}")
-    url = section.prometheus
-    if url is not None and not re.fullmatch(r"https?://[!-~]+", url):
-        refuse("alertmanager.prometheus", f"Expected a URL such as `http://prometheus.example:9090`, got `{url}`")
+    asked = section.prometheus
+    if asked is not None and not re.fullmatch(r"https?://[!-~]+", asked):
+        refuse("alertmanager.prometheus", f"Expected a URL such as `http://prometheus.example:9090`, got `{asked}`")
     auth = section.basic_auth
     if auth is not None and not Path(auth.password_file).is_absolute():
         path = "alertmanager.basic_auth.password_file"

@@ -89,7 +89,7 @@ def struck(stack: Stack, fault: str, node: str, device: int, words: tuple[str, .
         over = stack.pages.all()[0].over
         print(
             f"  {fault}: page after {rang[0]:.1f} s, over {(over or time.time()) - ended:.0f} s after the fault;"
-            f" {len(stack.pages.all()[0].bodies)} notifications of it, with {_names(page)}",
+            f" {len(stack.pages.all()[0].bodies)} notifications of it, with {_names(stack.pages.all()[0])}",
             flush=True,
         )
         print(f"  it says: {page.text}", flush=True)
@@ -132,7 +132,7 @@ def dark(stack: Stack) -> list[str]:
         wait("its end", lambda: stack.pages.all()[0].over, OVER_SECONDS, flaws)
         over = stack.pages.all()[0].over or time.time()
         print(
-            f"  dark: page after {rang[0]:.0f} s, over {over - ended:.0f} s after it is back, {_names(page)}",
+            f"  dark: page after {rang[0]:.0f} s, over {over - ended:.0f} s after it is back, {_names(stack.pages.all()[0])}",
             flush=True,
         )
         print(f"  it says: {page.text}", flush=True)
