@@ -128,7 +128,18 @@ def _loaded(device: Device, chip: state.AscendDevice) -> Device:
         memory_temperature_celsius=None if old.memory_temperature_celsius is None else chip.memory_temperature_celsius,
         utilization_ratio=None if chip.utilization_percent is None else chip.utilization_percent / 100,
     )
-    return msgspec.structs.replace(device, sensors=sensors)
+    return msgspec.structs.replace(device, sensors=sensors, links=_moved(device.links, chip))
+
+
+def _moved(links: tuple[Link, ...] | None, chip: state.AscendDevice) -> tuple[Link, ...] | None:
+    """HCCS links with what they have carried by now; the very same while nothing was."""
+    packets = {f"hccs{link.number}": _WAYS * link.packets for link in chip.links}
+    if not any(link.packets is not None and link.packets != packets.get(link.link) for link in links or ()):
+        return links
+    return tuple(
+        link if link.packets is None else msgspec.structs.replace(link, packets=packets[link.link])
+        for link in links or ()
+    )
 
 
 def _later(link: Link, seconds: float, moved: Mapping[DeviceKey, int]) -> Link:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -26,7 +26,10 @@ _IDLE_SECONDS = 0.5
 
 @dataclass
 class FleetNode:
-    """One node. `dark`: the host is off; `silent`: its agent does not answer, all else goes on."""
+    """One node. `dark`: the host is off; `silent`: its agent does not answer, all else goes on.
+
+    `lock` is around the agent alone, so that a scrape waits for a step of its own node at most.
+    """
 
     placed: Placed
     host: Host
@@ -34,13 +37,14 @@ class FleetNode:
     due: float  # when its next step is
     dark: bool = False
     silent: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Fleet:
     """All methods may be called from any thread."""
 
-    def __init__(self, plan: Plan, clock: Clock) -> None:
-        """Raises `ValueError` for a plan that cannot be."""
+    def __init__(self, plan: Plan, clock: Clock, nodes: Sequence[Placed] | None = None) -> None:
+        """`nodes`: else those of the plan. Raises `ValueError` for a plan that cannot be."""
         plan.check()
         self.plan = plan
         self._clock = clock
@@ -52,7 +56,7 @@ class Fleet:
         start = clock.time()
         classes, share = taxonomy.load(), ProcessShare(plan.nodes)
         self.nodes: dict[str, FleetNode] = {}
-        placed = place(plan)
+        placed = place(plan) if nodes is None else nodes
         for number, one in enumerate(placed):
             host = Host(one.spec, start)
             agent = FleetAgent(
@@ -97,9 +101,11 @@ class Fleet:
 
     def page(self, name: str) -> Page | None:
         """The node's page; `None` while nobody answers there."""
-        with self._lock:
-            node = self.nodes[name]
-            return None if node.dark or node.silent else node.agent.page()
+        node = self.nodes[name]
+        if node.dark or node.silent:
+            return None
+        with node.lock:
+            return node.agent.page()
 
     # --- faults
 
@@ -157,7 +163,8 @@ class Fleet:
             if node.dark:
                 node.host.advance(self.now)
                 node.host.reboot()
-                node.agent.restart(self.now)
+                with node.lock:
+                    node.agent.restart(self.now)
             node.dark = node.silent = False
             self._step(node)
 
@@ -205,7 +212,8 @@ class Fleet:
         boots = node.host.boots
         node.host.begin(number, msgspec.structs.replace(fault, at=Duration(self.now)))
         if node.host.boots != boots:
-            node.agent.restart(self.now)
+            with node.lock:
+                node.agent.restart(self.now)
         self._step(node)
         return number
 
@@ -213,7 +221,8 @@ class Fleet:
         """Now, whether or not it is due; a step that was missed is left out."""
         began = self._clock.monotonic()
         if not node.dark:
-            node.agent.step(self.now)
+            with node.lock:
+                node.agent.step(self.now)
         step = self.plan.step
         node.due += step * max(0, 1 + int((self.now - node.due) // step)) if node.due <= self.now else 0.0
         self.stepping_seconds += self._clock.monotonic() - began
