@@ -28,9 +28,9 @@ from accelwatch.simulator.scenario import NodeSpec, RunSpec, Scenario
 
 pytestmark = pytest.mark.e2e
 WITHIN_SECONDS = 20.0
-# Of 50 faults the slowest; the contract gives a second from the write in the kernel log to the webhook.
+# The contract gives a second from the write in the kernel log to the webhook; `make bench-paging` holds 50 faults to it.
 LATENCY_SECONDS = 1.0
-FAULTS = 50
+FAULTS = 16
 XIDS = {"48": "mem_uncorrectable", "62": "compute_engine", "110": "driver_software", "119": "control_processor"}
 # Of what a run of 16 devices is held by: two nodes of eight.
 NODES = ("n1", "n2")
@@ -223,14 +223,15 @@ def site(hosts: Hosts, tmp_path: Path) -> Iterator[Site]:
     made.close()
 
 
-def test_fifty_faults_reach_the_webhook_within_a_second_each(site: Site) -> None:
+def test_faults_reach_the_webhook_within_a_second_each(site: Site) -> None:
     """From the write in the kernel log, over detection, commit, the wait for a root, and Alertmanager."""
     (port,) = _free_ports(1)
     site.alertmanager("am", port, EACH)
     for node in NODES:
         site.address(node, port)
         site.agent(node)
-    plan = [(device, xid) for xid in XIDS for device in range(8)][: FAULTS // len(NODES)]
+    kinds = list(XIDS)
+    plan = [(number % 8, kinds[number % len(kinds)]) for number in range(FAULTS // len(NODES))]
     latencies = []
     for device, xid in plan:
         began = {node: site.hosts.xid(node, device, xid) for node in NODES}
@@ -243,8 +244,8 @@ def test_fifty_faults_reach_the_webhook_within_a_second_each(site: Site) -> None
         for node in NODES:
             site.clear_all(node)
     latencies.sort()
-    p50, p98, worst = (f"{latencies[n] * 1000:.0f} ms" for n in (FAULTS // 2, -2, -1))
-    figures = f"p50 {p50}, p98 {p98}, slowest of {FAULTS} {worst}"
+    p50, second, worst = (f"{latencies[n] * 1000:.0f} ms" for n in (FAULTS // 2, -2, -1))
+    figures = f"p50 {p50}, slowest of {FAULTS} {worst}, the next {second}"
     print(f"\nkernel log to webhook: {figures}")
     assert latencies[-2] <= LATENCY_SECONDS, figures  # one may fall to a machine that does other things
     labels, notes = alert["labels"], alert["annotations"]
@@ -257,7 +258,7 @@ def test_fifty_faults_reach_the_webhook_within_a_second_each(site: Site) -> None
     assert notes["summary"].startswith(f"{labels['node']}: NVIDIA GPU {labels['device']} ")
     for word in ("serial ", "16 devices", f"code {labels['code']}", "Do: ", "accelwatch why job-1 --prometheus URL"):
         assert word in notes["description"], word
-    until("fifty resolutions", lambda: len({str(a["labels"]) for _, a in site.webhook.of("resolved")}) == FAULTS)
+    until("every resolution", lambda: len({str(a["labels"]) for _, a in site.webhook.of("resolved")}) == FAULTS)
     assert 'accelwatch_pager_up{alertmanager="127.0.0.1:' in site.page("n1")
 
 
@@ -352,7 +353,7 @@ def test_drills_and_planned_work(site: Site) -> None:
     assert site.run("n1", "drill", "no_such_class").returncode == 3
     assert "no fault class" in site.run("n1", "drill", "no_such_class").stderr
     assert "is no device of this node" in site.run("n1", "drill", "device_lost", "--device", "99").stderr
-    drilled = site.run("n1", "drill", "device_lost", "--device", "2", "--for", "6s")
+    drilled = site.run("n1", "drill", "device_lost", "--device", "2", "--for", "12s")
     assert (drilled.returncode, drilled.stderr) == (0, "")
     ((_, alert),) = until("the drill", lambda: site.webhook.of("firing", drill="true"))
     assert alert["annotations"]["summary"] == "DRILL: n1: NVIDIA GPU 2 is lost"
