@@ -25,9 +25,8 @@ class Page:
 
     @property
     def alerts(self) -> list[dict[str, Any]]:
-        """All that it has ever named, each once, in its order."""
-        named = {alert["fingerprint"]: alert for body in reversed(self.bodies) for alert in reversed(body["alerts"])}
-        return list(reversed(named.values()))
+        """All that it has ever named, each once as it was last told, in the order of their first time."""
+        return list({alert["fingerprint"]: alert for body in self.bodies for alert in body["alerts"]}.values())
 
     @property
     def text(self) -> str:
@@ -48,6 +47,10 @@ class Pages:
     def forget(self) -> None:
         """Only what comes from now on is of interest; incidents that are open stay so."""
         self._from = len(self._receiver.received)
+
+    def remember(self) -> None:
+        """All that has ever rung is of interest again."""
+        self._from = 0
 
     def all(self, receiver: str = "page", *, drills: bool = False) -> list[Page]:
         """Every page that rang since `forget`, also those that are over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -69,6 +70,7 @@ def main() -> int:
         try:
             found = play(stack, chosen)
         finally:
+            (stack.directory / "notifications.json").write_text(json.dumps(stack.receiver.received, indent=1))
             stack.close()
     return 1 if any(found.values()) else 0
 
