@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from accelwatch.clock import SteadyClock
 from accelwatch.core import Core
 from accelwatch.journal.changes import Pending
-from accelwatch.journal.loaded import EPISODES_LIMIT, Loaded
+from accelwatch.journal.loaded import EPISODES_LIMIT, RUNS_SECONDS, Loaded
 from accelwatch.metrics.exposition import Page
 from accelwatch.metrics.page import AgentStatus, Renderer, SourceStatus
 from accelwatch.readings.snapshot import Snapshot
@@ -130,7 +130,7 @@ class FleetAgent:
         changes = self.core.take_changes()
         if not changes.empty:
             self._kept.add(changes)
-            self._kept.drop_cleared_episodes(EPISODES_LIMIT)
+            self._forget()
         self._page = None
 
     def page(self) -> Page:
@@ -145,6 +145,14 @@ class FleetAgent:
                 self.core.node.view(), statuses, self._status, self.core.fault_view(up, 0), self.core.run_page()
             )
         return self._page
+
+    def _forget(self) -> None:
+        """What a journal would not load again."""
+        self._kept.drop_cleared_episodes(EPISODES_LIMIT)
+        oldest = self._clock.wall - RUNS_SECONDS
+        for key, run in list(self._kept.runs.items()):
+            if run.ended is not None and run.ended < oldest:
+                del self._kept.runs[key]
 
     def _set(self, now: float) -> None:
         self._clock.seconds, self._clock.wall = now, self._start + now

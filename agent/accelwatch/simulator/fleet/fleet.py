@@ -21,7 +21,8 @@ from accelwatch.simulator.fleet.workload import Workload
 from accelwatch.simulator.scenario import FaultSpec
 from accelwatch.taxonomy import loader as taxonomy
 
-_IDLE_SECONDS = 0.5
+# Between two looks for what is due: with many nodes something nearly always is.
+_LEAST_SECONDS, _MOST_SECONDS = 0.05, 0.5
 
 
 @dataclass
@@ -97,7 +98,8 @@ class Fleet:
             if node.due <= self.now:
                 with self._lock:
                     self._step(node)
-        return max(0.0, min(_IDLE_SECONDS, min(node.due for node in self.nodes.values()) - self.now))
+        due = min(node.due for node in self.nodes.values())
+        return max(_LEAST_SECONDS, min(_MOST_SECONDS, due - self.now))
 
     def page(self, name: str) -> Page | None:
         """The node's page; `None` while nobody answers there."""
