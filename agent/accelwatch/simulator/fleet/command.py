@@ -83,6 +83,7 @@ def run_fleet(options: argparse.Namespace) -> int:
     fleet = Fleet(_plan(options), SystemClock())
     directory = Path(options.dir).resolve()
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / discovery.TARGETS).unlink(missing_ok=True)  # of a fleet before; the new one says that pages are there
     _raise_descriptor_limit()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # hung up: its terminal is gone
