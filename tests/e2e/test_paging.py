@@ -64,7 +64,7 @@ def figures(stack: Stack) -> dict[str, Any]:
             re.MULTILINE,
         )
     }
-    queries = ("accelwatch:faults:count", '{__name__=~"accelwatch:run_interruption.*"}',
+    queries = ('accelwatch:faults:count{class="device_lost"}', '{__name__=~"accelwatch:run_interruption.*"}',
                "sum by (node, class) (accelwatch_fault_episodes_total)")  # fmt: skip
     return {"counters": counted, **{q: [(s["metric"], s["value"][1]) for s in stack.ask(q)] for q in queries}}
 
@@ -114,6 +114,8 @@ def test_a_drill_reaches_the_pager_by_both_ways_and_changes_no_figure(stack: Sta
     assert (rules["labels"]["drill"], rules["labels"].get("path")) == ("true", None)
     assert fast["annotations"]["summary"] == "DRILL: nv-1: NVIDIA GPU 2 is lost"
     assert rules["annotations"]["summary"].startswith("DRILL: nvidia device 2 of nv-idle")
+    assert stack.ask('accelwatch_fault_active{drill="true",node="nv-idle"} == 1')
+    assert figures(stack) == before, "while they go on"
     until("its end by the fast path", lambda: "fast" in drills_told_over(stack), WITHIN_SECONDS)
     assert len(stack.pages.all(drills=True)) == 2, "the rule's alert of the same drill rings nowhere"
     assert figures(stack) == before
