@@ -69,7 +69,7 @@ rules: $(VENV)/.installed-test
 	@$(BIN)/python -m accelwatch.commands.class_rules alerts/rules/faults.yml
 
 mutants: $(VENV)/.installed-test
-	@$(BIN)/python tests/alerts/mutants.py
+	@PYTHONPATH=tests $(BIN)/python -m alerts.mutants
 
 constraints: $(VENV)/.installed-test
 	@{ echo '# Versions that the tests pass with; `make install` keeps to them. Made by `make constraints`.'; \

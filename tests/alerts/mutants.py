@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-ALERTS = Path(__file__).resolve().parents[2] / "alerts"
+from alerts.shipped_rules import ALERTS
+from alerts.unit_cases import UnitCase, dependents, durations, passes, unit_cases
+
 _DURATION = re.compile(r"\[(\d+)([smhd])(?::[^\]]*)?\]|\boffset (\d+)([smhd])\b|^(\d+)([smhd])$")
 # After a comparison, or a term or factor of at least two digits or with a fraction.
 _NUMBER = re.compile(r"(?:(?:>=|<=|==|!=|<|>)(?: bool)? |(?<=[-+*/] )(?=\d\d|0\.))(\d+(?:\.\d+)?)(?![\w.:\]])")
@@ -101,49 +100,39 @@ def _others(number: str) -> tuple[str, str]:
     return str(value // 2), str(value * 2)
 
 
-def unit_tests_of(path: Path) -> list[Path]:
-    """The unit tests that read a file of rules."""
-    return [
-        test
-        for test in sorted((ALERTS / "tests").glob("*.yml"))
-        if f"../rules/{path.name}" in yaml.safe_load(test.read_text())["rule_files"]
-    ]
-
-
-def killed_by(mutant: Mutant, tests: Sequence[Path]) -> Path | None:
-    """The first unit test file that fails with it."""
+def killed_by(mutant: Mutant, cases: Sequence[UnitCase]) -> UnitCase | None:
+    """The first of the unit tests that fails with it."""
     with tempfile.TemporaryDirectory(prefix="accelwatch-mutant-") as scratch:
         shutil.copytree(ALERTS / "rules", Path(scratch, "rules"))
-        shutil.copytree(ALERTS / "tests", Path(scratch, "tests"))
         text = mutant.path.read_text()
         Path(scratch, "rules", mutant.path.name).write_text(text[: mutant.start] + mutant.new + text[mutant.end :])
-        for test in tests:
-            done = subprocess.run(
-                ["promtool", "test", "rules", str(Path(scratch, "tests", test.name))],
-                capture_output=True,
-                timeout=600,
-                check=False,
-            )
-            if done.returncode != 0:
-                return test
-    return None
+        return next((case for case in cases if not passes(case, Path(scratch))), None)
+
+
+def cases_of(mutant: Mutant, cases: Sequence[UnitCase], readers: dict[str, frozenset[str]]) -> list[UnitCase]:
+    """Those of the unit tests that it can show in, in their order."""
+    return [case for case in cases if case.can_show(mutant.path.name, readers[mutant.rule])]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Of the files named, else of all; prints each that survives, exit 1 when one does."""
     paths = [ALERTS / "rules" / name for name in arguments] or sorted((ALERTS / "rules").glob("*.yml"))
-    durations: dict[Path, float] = {}
-    for test in sorted((ALERTS / "tests").glob("*.yml")):
-        began = time.monotonic()
-        subprocess.run(["promtool", "test", "rules", str(test)], check=True, capture_output=True)
-        durations[test] = time.monotonic() - began
-    work = [(one, sorted(unit_tests_of(path), key=durations.__getitem__)) for path in paths for one in mutants(path)]
+    cases, readers = unit_cases(), dependents()
+    with tempfile.TemporaryDirectory(prefix="accelwatch-rules-") as scratch:
+        shutil.copytree(ALERTS / "rules", Path(scratch, "rules"))
+        seconds = durations(cases, Path(scratch))
+    cases.sort(key=lambda case: seconds[case.name])
+    work = [one for path in paths for one in mutants(path)]
     survived = 0
-    with ThreadPoolExecutor(2) as pool:
-        for (mutant, _), killer in zip(work, pool.map(lambda item: killed_by(*item), work), strict=True):
-            if killer is None:
-                survived += 1
-                print(f"survived  {mutant}", flush=True)
+    for mutant in work:
+        killer = killed_by(mutant, cases_of(mutant, cases, readers))
+        if killer is None:
+            survived += 1
+            print(f"survived  {mutant}", flush=True)
+        else:
+            # What notices one change of a rule often notices the next.
+            cases.remove(killer)
+            cases.insert(0, killer)
     print(f"{len(work)} mutants, {survived} survived")
     return 1 if survived else 0
 

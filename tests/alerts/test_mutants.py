@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from alerts.mutants import Mutant, killed_by, mutants, unit_tests_of
-from alerts.shipped_rules import ALERTS, RULES, needs_promtool, rules
+from alerts.mutants import Mutant, cases_of, killed_by, mutants
+from alerts.shipped_rules import RULES, needs_promtool, rules
+from alerts.unit_cases import dependents, unit_cases
 
 ALL = {path.name: list(mutants(path)) for path in RULES}
 # Their unit tests take a second or two. One in thirteen, so that the two directions of a change and all kinds take part.
 QUICK = ("nodes.yml", "agents.yml", "interruptions.yml")
+CASES = unit_cases()
+READERS = dependents()
 SOME = [one for name in QUICK for one in ALL[name]][::13]
 
 
 @needs_promtool
 @pytest.mark.parametrize("mutant", SOME, ids=str)
 def test_a_changed_number_fails_a_unit_test(mutant: Mutant) -> None:
-    tests = sorted(unit_tests_of(mutant.path), key=lambda path: path.stat().st_size)
-    assert killed_by(mutant, tests) is not None
+    assert killed_by(mutant, cases_of(mutant, CASES, READERS)) is not None
 
 
 @needs_promtool
@@ -28,7 +30,7 @@ def test_an_unchanged_rule_fails_none() -> None:
     """Otherwise the test before would prove nothing."""
     one = SOME[0]
     same = Mutant(one.path, one.rule, one.start, one.end, one.old, one.old)
-    assert killed_by(same, [ALERTS / "tests" / "nodes_test.yml"]) is None
+    assert killed_by(same, cases_of(one, CASES, READERS)) is None
 
 
 def test_every_wait_and_every_threshold_is_changed() -> None:
