@@ -30,7 +30,7 @@ def dashboard() -> Dashboard:
         [variables.datasource(), variables.job(), variables.cluster(), variables.vendor()],
         [
             Row(4, _numbers()),
-            Row(6, [(24, _stalled())]),
+            Row(5, [(24, _stalled())]),
             Row(8, [(24, _faults())]),
             Row(7, [(15, _ended()), (9, _alerts())]),
             Row(7, [(12, _silent()), (12, _running())]),
@@ -67,7 +67,7 @@ def _numbers() -> list[Placed]:
             4,
             number(
                 2,
-                "Runs interrupted, last 24 h",
+                "Interrupted in 24 h",
                 "Runs that ended otherwise than well in the last 24 hours, each counted once over its nodes. "
                 + RULES_NOTE,
                 Query(f"count(accelwatch:run_interruption:cause_timestamp_seconds{{{C}}}) or {RULES}"),
@@ -78,7 +78,7 @@ def _numbers() -> list[Placed]:
             4,
             number(
                 3,
-                "Run-ending faults in force",
+                "Run-ending faults",
                 "Faults with which a run cannot go on, also those of nodes that fell silent with them; no drills. "
                 + RULES_NOTE,
                 Query(f"count({_carried('run_ending')}) or {RULES}"),
@@ -89,7 +89,7 @@ def _numbers() -> list[Placed]:
             4,
             number(
                 4,
-                "Degrading faults in force",
+                "Degrading faults",
                 "Faults with which a run goes on slower or at risk. Drills are left out. " + RULES_NOTE,
                 Query(f"count({_carried('degrading')}) or {RULES}"),
                 thresholds=words.NONE_IS_BETTER,
@@ -199,14 +199,14 @@ def _ended() -> Panel:
             Query(f"({cause} * 0 + {on} accelwatch:run_interruption:lost_device_seconds) / 3600"),
         ],
         [
-            Column(field="run_id", title="Run", links=[links.to_run()]),
-            Column(field="A", title="Ended ago", unit="s", decimals=0, width=115),
+            Column(field="run_id", title="Run", links=[links.to_run()], width=100),
+            Column(field="A", title="Ended ago", unit="s", decimals=0, width=105),
             Column(field="outcome", title="Outcome", mappings=words.OUTCOME, width=90),
-            Column(field="class", title="Cause", width=150),
+            Column(field="class", title="Cause", width=145),
             Column(field="node", title="Node", links=[links.to_node()], empty="none singled out"),
             VENDOR,
             Column(field="device", title="Device", width=70),
-            Column(field="B", title="Lost device-h", decimals=1, width=125, empty="not known"),
+            Column(field="B", title="Lost dev.-h", decimals=1, width=105, empty="not known"),
         ],
         empty="No run was interrupted, as far as the rules know",
         sort="Ended ago",

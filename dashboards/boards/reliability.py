@@ -38,7 +38,7 @@ def dashboard() -> Dashboard:
         "and tests: accelwatch report.",
         [variables.datasource(), variables.cluster(), variables.vendor(), variables.model()],
         [
-            Row(6, [(24, _models())]),
+            Row(5, [(24, _models())]),
             Row(9, [(14, _rate_over_time()), (10, _exposure())]),
             Row(12, [(24, _classes())]),
             Row(6, [(24, _interruptions())], title="Runs interrupted", id_=90),
@@ -84,13 +84,13 @@ def _models() -> Panel:
             VENDOR,
             Column(field="model", title="Model"),
             Column(field="A", title="Faults", decimals=0, width=90),
-            Column(field="B", title="Device-hours", decimals=0, width=120),
-            Column(field="H", title="of them busy", decimals=0, width=120, empty="not known"),
+            Column(field="B", title="Device-hours", unit="locale", decimals=0, width=120),
+            Column(field="H", title="of them busy", unit="locale", decimals=0, width=120, empty="not known"),
             Column(field="C", title="per 1,000 h", unit="none", decimals=3, width=120),
             Column(field="D", title="at least", unit="none", decimals=3, width=100),
             Column(field="E", title="at most", unit="none", decimals=3, width=100),
-            Column(field="F", title="MTBF (device-h)", decimals=0, width=140, empty="no fault"),
-            Column(field="G", title="MTBF longer than", decimals=0, width=150),
+            Column(field="F", title="MTBF (device-h)", unit="locale", decimals=0, width=140, empty="no fault"),
+            Column(field="G", title="MTBF longer than", unit="locale", decimals=0, width=150),
         ],
         empty=WAIT,
         sort="per 1,000 h",
@@ -169,7 +169,7 @@ def _classes() -> Panel:
         "Episodes (60 s per device and class). "
         + PER_1000
         + " `not observable`: nothing on that vendor's nodes can see "
-        "the class, so that its rate is not known; it is not 0. These are 25 comparisons at once: the report "
+        "the class, so that its rate is not known; it is not 0 (what neither can see is below). These are 25 comparisons at once: the report "
         "corrects for that.",
         queries,
         columns,
@@ -358,7 +358,7 @@ def _dispersion() -> Panel:
         ],
         [
             VENDOR,
-            Column(field="A", title="Worst device's share", unit="percentunit", decimals=0),
+            Column(field="A", title="Worst device", unit="percentunit", decimals=0),
             Column(field="B", title="Dispersion", unit="none", decimals=2),
             Column(field="C", title="Devices with faults", decimals=0),
             Column(field="D", title="of", decimals=0, width=80),

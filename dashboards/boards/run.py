@@ -243,20 +243,18 @@ def _fault_table() -> Panel:
     return table(
         15,
         "Faults on its devices in this time",
-        "The same as a list: when each was first and last told. Those of one incident belong to one cascade.",
+        "The same as a list: when each was first told. Those of one incident belong to one cascade.",
         [
             Query(f"1000 * min {by} (min_over_time(timestamp({told})[$__range:1m]))"),
-            Query(f"1000 * max {by} (max_over_time(timestamp({told})[$__range:1m]))"),
         ],
         [
             Column(field="fault_severity", title="Severity", mappings=words.SEVERITY, width=110),
-            Column(field="class", title="Class"),
-            Column(field="node", title="Node", links=[links.to_node()], width=90),
+            Column(field="class", title="Class", width=165),
+            Column(field="node", title="Node", links=[links.to_node()]),
             VENDOR,
             Column(field="device", title="Device", width=70),
             Column(field="code", title="Code", width=90),
             Column(field="A", title="First told", unit="dateTimeAsIso", width=160),
-            Column(field="B", title="Last told", unit="dateTimeAsIso", width=160),
         ],
         empty="No fault on a device of it was told in this time",
         sort="First told",
