@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) prometheus-node-exporter systemd
 
-.PHONY: install run test test-systemd campaign bench bench-paging paging month lint metrics-table rules mutants constraints clean
+.PHONY: install run test test-systemd campaign bench bench-paging paging month lint metrics-table rules dashboards preview mutants constraints clean
 
 install: $(VENV)/.installed
 
@@ -67,6 +67,16 @@ metrics-table: $(VENV)/.installed-test
 
 rules: $(VENV)/.installed-test
 	@$(BIN)/python -m accelwatch.commands.class_rules alerts/rules/faults.yml
+
+# The dashboards' JSON from their code.
+dashboards: $(VENV)/.installed-test
+	@cd dashboards && $(abspath $(BIN))/python -m boards
+
+# Pictures of the dashboards. PREVIEW: the folder of the preview tool; PROMETHEUS: one on a loopback address.
+preview:
+	@test -x "$(PREVIEW)/preview" && test -n "$(PROMETHEUS)" || \
+	  { echo "make preview PREVIEW=<folder of the preview tool> PROMETHEUS=http://127.0.0.1:9090"; exit 1; }
+	@"$(PREVIEW)/preview" --prometheus "$(PROMETHEUS)" --out .preview dashboards/json/*.json
 
 mutants: $(VENV)/.installed-test
 	@PYTHONPATH=tests $(BIN)/python -m alerts.mutants
