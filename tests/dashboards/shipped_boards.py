@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,3 +50,14 @@ def filled_in(expr: str, seconds: int = 600) -> str:
     ):
         expr = expr.replace(name, value)
     return re.sub(r"\$\w+", ALL, expr)
+
+
+def ask(url: str, expr: str, at: float | None = None) -> list[Any]:
+    """The answer's series. Raises `AssertionError` with Prometheus' words where it refuses."""
+    parameters = {"query": expr} | ({} if at is None else {"time": f"{at:.3f}"})
+    try:
+        with urllib.request.urlopen(f"{url}/api/v1/query", urllib.parse.urlencode(parameters).encode(), 30) as answer:
+            found: list[Any] = json.load(answer)["data"]["result"]
+            return found
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{error.read().decode()}: {expr}") from error

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dashboards import fleet_history
-from dashboards.shipped_boards import filled_in, queries
+from dashboards.shipped_boards import ask, filled_in, queries
 from prometheus_history import History, needs_prometheus, served
 
 # What takes longer to come about than a test may: a run is taken for hanging after minutes of work and of waiting; and
@@ -31,17 +26,6 @@ BY_HAND = {
     "accelwatch-agents/41 C",
 }
 WITHIN_SECONDS = 60.0
-
-
-def ask(url: str, expr: str, at: float | None = None) -> list[Any]:
-    """The answer's series. Raises `AssertionError` with Prometheus' words where it refuses."""
-    parameters = {"query": expr} | ({} if at is None else {"time": f"{at:.3f}"})
-    try:
-        with urllib.request.urlopen(f"{url}/api/v1/query", urllib.parse.urlencode(parameters).encode(), 30) as answer:
-            found: list[Any] = json.load(answer)["data"]["result"]
-            return found
-    except urllib.error.HTTPError as error:
-        raise AssertionError(f"{error.read().decode()}: {expr}") from error
 
 
 @pytest.fixture(scope="module")
