@@ -176,6 +176,11 @@ def test_a_wheel_brings_rules_templates_and_runbooks(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
+    # What `accelwatch dashboards` writes comes the same way.
+    for path in (ROOT / "dashboards" / "json", ROOT / "dashboards" / "provisioning"):
+        for shipped in path.rglob("*.*"):
+            inside = tmp_path / "site" / "accelwatch" / shipped.relative_to(ROOT)
+            assert inside.read_bytes() == shipped.read_bytes()
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from accelwatch.cli import main; sys.exit(main(sys.argv[1:]))",
          "rules", "export", str(tmp_path / "out")],
