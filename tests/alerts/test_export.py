@@ -178,9 +178,9 @@ def test_a_wheel_brings_rules_templates_and_runbooks(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     # What `accelwatch dashboards` writes comes the same way.
     for path in (ROOT / "dashboards" / "json", ROOT / "dashboards" / "provisioning"):
-        for shipped in path.rglob("*.*"):
-            inside = tmp_path / "site" / "accelwatch" / shipped.relative_to(ROOT)
-            assert inside.read_bytes() == shipped.read_bytes()
+        for beside in path.rglob("*.*"):
+            inside = tmp_path / "site" / "accelwatch" / beside.relative_to(ROOT)
+            assert inside.read_bytes() == beside.read_bytes()
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from accelwatch.cli import main; sys.exit(main(sys.argv[1:]))",
          "rules", "export", str(tmp_path / "out")],
