@@ -19,7 +19,8 @@ from prometheus_history import needs_prometheus
 from real_alertmanager import until
 
 pytestmark = [pytest.mark.e2e, needs_prometheus]
-WITHIN_SECONDS = 40.0
+# Some ports and processes are read a few times until a fault is told; a machine may have other things to do.
+START_SECONDS, WITHIN_SECONDS = 90.0, 90.0
 FLEET = 4
 
 
@@ -41,7 +42,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     )
     try:
         whole = 'sum(accelwatch_run_devices{run_id="4711"}) == 48 and on () accelwatch:run:size{run_id="4720"} == 8'
-        until("both runs", lambda: made.ask(whole), WITHIN_SECONDS)
+        until("both runs", lambda: made.ask(whole), START_SECONDS)
+        # A port that was never seen up has nothing to lose.
+        until("every port", lambda: made.ask('count(accelwatch_link_up{node="as-1",kind="roce"}) == 8'), START_SECONDS)
         yield made
     finally:
         made.close()
@@ -79,7 +82,7 @@ def rules_alert(stack: Stack, name: str) -> Any:
     return stack.ask(f'ALERTS{{alertname="{name}",severity="page",run_id="4711",alertstate="firing"}}')
 
 
-def test_a_link_that_drops_is_one_page_with_its_run_and_action(stack: Stack) -> None:
+def test_a_link_that_drops_is_one_page_with_its_run_and_action_and_one_end(stack: Stack) -> None:
     """By the fast path; neither the rule's alert of it nor a second fault of the run rings again."""
     stack.pages.forget()
     number = stack.break_("roce_down", "as-1", 5)
@@ -97,6 +100,11 @@ def test_a_link_that_drops_is_one_page_with_its_run_and_action(stack: Stack) -> 
     assert the_page(stack).over is None
     stack.hardware.clear(number)
     until("the fault in its journal", lambda: stack.clear("nv-1", class_="mem_uncorrectable"), WITHIN_SECONDS)
+
+    def over() -> set[str]:
+        return {a["labels"]["node"] for a in the_page(stack).alerts if a["status"] == "resolved"}
+
+    until("the end of both", lambda: over() == {"as-1", "nv-1"}, WITHIN_SECONDS)
 
 
 def test_a_drill_reaches_the_pager_by_both_ways_and_changes_no_figure(stack: Stack) -> None:
@@ -145,11 +153,3 @@ def test_a_job_that_dies_by_itself_and_an_idle_node_page_nobody(stack: Stack) ->
     until("the end of the job", lambda: stack.ask(ended), WITHIN_SECONDS)
     time.sleep(5)
     assert [page.text for page in stack.pages.all()] == []
-
-
-def test_its_end_arrives_when_the_link_is_back(stack: Stack) -> None:
-    """The faults ended before the drill; the rules keep them for a minute."""
-    of_run = {"run/4711"}
-    stack.pages.remember()
-    until("its end", lambda: of_run <= {page.incident for page in stack.pages.all() if page.over}, 120)
-    assert len([page for page in stack.pages.all() if page.incident in of_run]) == 1

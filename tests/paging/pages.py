@@ -48,10 +48,6 @@ class Pages:
         """Only what comes from now on is of interest; incidents that are open stay so."""
         self._from = len(self._receiver.received)
 
-    def remember(self) -> None:
-        """All that has ever rung is of interest again."""
-        self._from = 0
-
     def all(self, receiver: str = "page", *, drills: bool = False) -> list[Page]:
         """Every page that rang since `forget`, also those that are over."""
         found: list[Page] = []
