@@ -259,7 +259,7 @@ def test_faults_reach_the_webhook_within_a_second_each(site: Site) -> None:
     for word in ("serial ", "16 devices", f"code {labels['code']}", "Do: ", "accelwatch why job-1 --prometheus URL"):
         assert word in notes["description"], word
     until("every resolution", lambda: len({str(a["labels"]) for _, a in site.webhook.of("resolved")}) == FAULTS)
-    assert 'accelwatch_pager_up{alertmanager="127.0.0.1:' in site.page("n1")
+    until("the pager's own series", lambda: 'accelwatch_pager_up{alertmanager="127.0.0.1:' in site.page("n1"))
 
 
 def test_a_page_survives_the_agents_death_and_outlives_it(site: Site) -> None:

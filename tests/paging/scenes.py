@@ -26,11 +26,17 @@ Scene = Callable[[Stack], list[str]]
 
 def wait(what: str, found: Callable[[], Any], seconds: float, flaws: list[str]) -> Any:
     """What is found, or a flaw."""
+    answers: list[Any] = []
+
+    def true() -> bool:
+        answers.append(found())
+        return bool(answers[-1])
+
     try:
-        until(what, lambda: found(), seconds)
+        until(what, true, seconds)
     except AssertionError:
         flaws.append(f"{what}: not within {seconds:g} s")
-    return found()
+    return answers[-1]
 
 
 def hang(stack: Stack) -> list[int]:
