@@ -39,12 +39,12 @@ bench: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@$(BIN)/python tests/benchmarks/run.py
 
-# From a fault to the webhook, 50 faults by each way: about a quarter of an hour.
+# From a fault to the webhook, 50 faults by each way: about four minutes.
 bench-paging: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@$(BIN)/python tests/benchmarks/paging_latency.py
 
-# 64 nodes in one run, 8 of them with real agents, and what reaches the pager: about 40 minutes. SCENES: only these.
+# 64 nodes in one run, 8 of them with real agents, and what reaches the pager: about 50 minutes. SCENES: only these.
 paging: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@PYTHONPATH=tests $(BIN)/python -m paging.run $(SCENES)
