@@ -238,6 +238,28 @@ def test_the_same_suspect_code_on_several_gpus_of_a_run_is_the_applications(node
     assert all(episode.application for episode in node.counted)
 
 
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_suspect_code_after_a_hardware_fault_of_its_own_gpu_is_explained_by_it(node: Node, later: int) -> None:
+    """Xid 48 and 69 on one GPU, 69 on another within 30 s: the first 69 stays with its own GPU's fault."""
+
+    def fault() -> None:
+        node.xid("48", device=0)
+        node.xid("69", device=0)
+
+    if later == 0:
+        fault()
+    node.now += 10
+    node.xid("69", device=1)
+    if later == 1:
+        node.now += 10
+        fault()
+    node.wait(31)
+    by_device = {device: [e for e in node.all if e.device == device] for device in ("0", "1")}
+    assert len({episode.incident for episode in by_device["0"]}) == 1
+    assert {episode.incident for episode in by_device["0"]}.isdisjoint(e.incident for e in by_device["1"])
+    assert not any(episode.application for episode in node.all)
+
+
 def test_a_suspect_code_on_one_gpu_alone_is_what_its_class_says_after_30_s(node: Node) -> None:
     """Xid 69 without peers is the GPU's; it is shown at once and reaches people once that is told."""
     node.xid("69")

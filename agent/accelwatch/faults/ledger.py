@@ -255,8 +255,11 @@ class Ledger:
     # --- the application's doing, or the hardware's
 
     def _compare_with_peers(self, episode: Episode) -> None:
-        """The same suspect code on several devices of one run within 30 s is the program's (design.md, Faults)."""
-        if episode.run_id is None:
+        """The same suspect code on several devices of one run within 30 s is the program's (design.md, Faults).
+
+        What follows a hardware fault of its own device is explained by that, whatever other devices show.
+        """
+        if episode.run_id is None or self._explained(episode):
             return
         peers = [
             other
@@ -266,6 +269,7 @@ class Ledger:
             and (other.vendor, other.device) != (episode.vendor, episode.device)
             and abs(other.first_at - episode.last_at) <= incidents.SHARED_SECONDS
             and not other.historical
+            and not self._explained(other)
         ]
         if not peers:
             return
@@ -278,6 +282,17 @@ class Ledger:
                 self._shelf.put(msgspec.structs.replace(member, **changes))
                 self._count(member.id)
         self._choose_root(first.incident)
+
+    def _explained(self, episode: Episode) -> bool:
+        return any(
+            other.root
+            and other.incident == episode.incident
+            and other.class_ != episode.class_
+            and incidents.same_place(other, episode)
+            and not other.application
+            and self._taxonomy.class_(other.class_).hardware
+            for other in self._shelf.fresh()
+        )
 
     def _settle(self, episode: Episode, context: Context, now: float, wall: float) -> None:
         """No peer showed it: it is what its class says. What came back in another run accuses the device."""
