@@ -16,7 +16,8 @@ CONFIDENCE = 0.95
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """A share of a cell's count and exposure: one node, one device or one period. Those without an event belong in it."""
+    """A share of a cell's count and exposure: one node, one device or one period. Those without an event
+    belong in it."""
 
     name: str
     count: int
