@@ -172,7 +172,8 @@ def test_times_are_summed_up_by_rank():
 def test_every_class_has_a_cause_and_a_place():
     assert {cause_of(name) for name in CLASSES} == set(Cause)
     assert cause_of("hang_no_error") is cause_of("GPU_dead") is Cause.UNKNOWN
-    assert cause_of("nvlink") is Cause.UNKNOWN
+    assert {cause_of(name) for name in ("operator", "driver_software", "software_job")} == {Cause.SOFTWARE}
+    assert {cause_of(name) for name in ("storage", "mem_correctable", "host")} == {Cause.HARDWARE}
     assert cause_of("net_link_down") is Cause.INTERCONNECT
     assert set(primary()) <= set(CLASSES)
     assert {"device_lost", "mem_uncorrectable"} <= set(primary())

@@ -9,7 +9,8 @@ from accelwatch.taxonomy.loader import load
 from accelwatch.taxonomy.model import FaultClass, Kind
 
 INTERCONNECT = frozenset(("intra_node_link", "fabric_switch", "net_link_down", "net_link_flap", "net_errors"))
-CLAIM_SUFFIX = "_claim"
+# Beside what the taxonomy calls the application's own.
+SOFTWARE = frozenset(("driver_software", "operator"))
 
 
 class Cause(enum.StrEnum):
@@ -22,16 +23,16 @@ class Cause(enum.StrEnum):
 
 
 def cause_of(name: str) -> Cause:
-    """Storage, drivers and the job itself are software here: none is the accelerator's or its links'.
+    """The same groups as on the dashboards. Hardware is all that is no link and no software, storage too.
 
     Symptoms (a hang, a collective that timed out) say only that something stopped the run: the cause is unknown.
     """
     class_ = load().classes.get(name)
     if name in INTERCONNECT:
         return Cause.INTERCONNECT
-    if class_ is None or name == "unknown" or class_.kind is Kind.SYMPTOM:
-        return Cause.SOFTWARE if name == "operator" else Cause.UNKNOWN
-    return Cause.HARDWARE if class_.hardware else Cause.SOFTWARE
+    if name in SOFTWARE or (class_ is not None and class_.kind is Kind.APPLICATION):
+        return Cause.SOFTWARE
+    return Cause.UNKNOWN if class_ is None or name == "unknown" or class_.kind is Kind.SYMPTOM else Cause.HARDWARE
 
 
 def known(name: str) -> FaultClass | None:
