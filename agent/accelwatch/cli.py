@@ -40,6 +40,7 @@ COMMANDS = {
         "commands.dashboards",
         "`dashboards export DIR`, `dashboards push --grafana URL`: the Grafana dashboards as files, or into a Grafana",
     ),
+    "report": ("commands.report", "whose hardware fails how often, with intervals, from counts in a file"),
     "config": ("commands.config", "`config check FILE`: say what is wrong in a configuration, and where"),
     "release": ("commands.release", "let the running agent drop NVML for a GPU reset or driver upgrade"),
     "run": (
