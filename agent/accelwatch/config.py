@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -11,16 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
+from accelwatch import checked_yaml
+from accelwatch.checked_yaml import ConfigError, Lines
 from accelwatch.pager import address
+
+__all__ = ["Config", "ConfigError", "find", "load", "parse", "seconds"]
 
 DEFAULT_PATH = Path("/etc/accelwatch/accelwatch.yml")
 ENVIRONMENT_VARIABLE = "ACCELWATCH_CONFIG"
 
 # Keys of the contract that a later version brings: anything but their default is refused, never ignored.
 NOT_YET = (
-    ("web_config",),
     ("expect", "devices"),
     ("expect", "links"),
 )
@@ -28,10 +31,6 @@ NOT_YET = (
 _LABEL = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*$")
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message names file, line, key and what was expected."""
 
 
 class Duration(float):
@@ -175,30 +174,13 @@ def load(path: Path | None) -> Config:
     """Reads and checks a file; `None` gives the defaults. Raises `ConfigError`."""
     if path is None:
         return Config()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}; expected a YAML file in UTF-8") from error
-    return parse(text, str(path))
+    return parse(checked_yaml.read(path), str(path))
 
 
 def parse(text: str, name: str) -> Config:
     """Checks the text of a file called `name`. Raises `ConfigError`."""
-    try:
-        root = yaml.compose(text, Loader=yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark is not None else name
-        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
-    lines: dict[str, int] = {}
-    data = {} if root is None else _plain(root, "$", lines, name)
-    if data is None:
-        data = {}
-    try:
-        config = msgspec.convert(data, Config, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), lines, name)) from error
-    _check(config, lines, name)
+    config, lines = checked_yaml.convert(text, name, Config, _decode)
+    _check(config, lines)
     return config
 
 
@@ -206,7 +188,8 @@ def seconds(value: object) -> float:
     """A duration as it is written. Raises `ValueError` for anything else."""
     result: float | None = None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        result = float(value)
+        with contextlib.suppress(OverflowError):
+            result = float(value)
     elif isinstance(value, str) and (match := _DURATION.match(value.strip())):
         result = float(match[1]) * _UNIT_SECONDS[match[2]]
     if result is None or not 0.05 <= result <= 7 * 86400:
@@ -214,60 +197,10 @@ def seconds(value: object) -> float:
     return result
 
 
-def _plain(node: yaml.Node, path: str, lines: dict[str, int], name: str) -> Any:
-    """The node's value, with the line of each key noted under its path (`$.sources.nvml.interval`)."""
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = key_node.value
-            inner = f"{path}.{key}"
-            line = key_node.start_mark.line + 1
-            if key in result:
-                raise ConfigError(f"{name}:{line}: {_dotted(inner)}: given twice (first in line {lines[inner]})")
-            lines[inner] = line
-            result[key] = _plain(value_node, inner, lines, name)
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, f"{path}[{number}]", lines, name) for number, item in enumerate(node.value)]
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}:{node.start_mark.line + 1}: {_dotted(path)}: {error}") from error
-
-
 def _decode(wanted: type, value: Any) -> Any:
     if wanted is not Duration:
         raise NotImplementedError(wanted)
     return Duration(seconds(value))
-
-
-def _explain(message: str, lines: dict[str, int], name: str) -> str:
-    """msgspec's complaint with file, line and key in front."""
-    text, _, path = message.partition(" - at `")
-    path = path.rstrip("`") or "$"
-    unknown = re.search(r"unknown field `([^`]+)`", text)
-    if unknown:
-        path = f"{path}.{unknown[1]}"
-        known = ", ".join(_fields(path.split(".")[1:-1]))
-        text = f"unknown key; expected one of: {known}"
-    if "Invalid enum value" in text and path.endswith(".enabled"):
-        text = f"{text}; expected auto, true or false"
-    text = text.replace("`object`", "a mapping").replace("`array`", "a list")
-    while path not in lines and "." in path:
-        path = path.rpartition(".")[0]
-    return f"{name}:{lines.get(path, 1)}: {_dotted(path)}: {text}"
-
-
-def _fields(path: list[str]) -> tuple[str, ...]:
-    section: Any = Config()
-    for key in path:
-        section = getattr(section, key)
-    return tuple(section.__struct_fields__)
-
-
-def _dotted(path: str) -> str:
-    return path.removeprefix("$").lstrip(".") or "the file"
 
 
 def _check_hccl_log(section: HcclLog, refuse: Callable[[str, str], None]) -> None:
@@ -295,11 +228,11 @@ def _check_alertmanager(section: Alertmanager, refuse: Callable[[str, str], None
         refuse(path, f"Expected an absolute path of a file with the password, got `{auth.password_file}`")
 
 
-def _check(config: Config, lines: dict[str, int], name: str) -> None:
+def _check(config: Config, lines: Lines) -> None:
     """What types alone do not say."""
 
     def refuse(path: str, message: str) -> None:
-        raise ConfigError(f"{name}:{lines.get('$.' + path, 1)}: {path}: {message}")
+        raise lines.error(path, message)
 
     for keys in NOT_YET:
         value: Any = config
@@ -318,6 +251,8 @@ def _check(config: Config, lines: dict[str, int], name: str) -> None:
     host, _, port = config.listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         refuse("listen", f"Expected HOST:PORT such as `0.0.0.0:9817` or `[::]:9817`, got `{config.listen}`")
+    if config.web_config is not None and not Path(config.web_config).is_absolute():
+        refuse("web_config", f"Expected an absolute path of a web configuration file, got `{config.web_config}`")
     if not Path(config.state_dir).is_absolute():
         refuse("state_dir", f"Expected an absolute path, got `{config.state_dir}`")
     for label in config.labels:

@@ -24,6 +24,7 @@ from accelwatch.pipeline import Pipeline
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.scheduler import Polled, Scheduler
+from accelwatch.server.access import OPEN, AccessFile
 from accelwatch.server.http import Server
 from accelwatch.sources.base import Follower, Presence, SourceReleased, SourceTimeout
 from accelwatch.sources.commands import ToolRunner
@@ -91,7 +92,10 @@ class Agent:
             started=lambda: self._sources_started,
             pagers=lambda: self._pager.count,
         )
-        self.server = Server(self.answers.routes, report=_report_flaw)
+        self._web = self._web_access(self.config)
+        self._web_ok = True
+        self._shut_out_lines = log.Throttle()
+        self.server = Server(self.answers.routes, report=_report_flaw, shut_out=self._shut_out)
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._wake = threading.Event()
@@ -101,6 +105,7 @@ class Agent:
         """Runs until SIGTERM or SIGINT; gives the exit status. Raises `ServerError` when it cannot listen."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
+        self._let_in(None)
         address = self.server.listen(self.config.listen)
         self.server.listen_control(Path(self.config.state_dir) / CONTROL_SOCKET, self.answers.control)
         self._writer.start()
@@ -125,6 +130,8 @@ class Agent:
         self._pipeline.close()
         self._hand_to_pager()
         self._pager.close()
+        if self._web is not None:
+            self._web.close()
         self.server.close()
         self._writer.close()
         log.get().info("stopped")
@@ -154,6 +161,7 @@ class Agent:
     def _reload_config(self) -> None:
         try:
             new = config.load(self._path)
+            web = self._web_access(new)
         except ConfigError as error:
             self._reload_ok = False
             log.get().error("configuration not reloaded, the old one stays in force", error=str(error))
@@ -166,13 +174,44 @@ class Agent:
                 log.get().warning("not changed by a reload: restart the agent", key=key, in_force=value)
         self.config = msgspec.structs.replace(new, **kept)
         self._digest = self.config.digest
-        self._reload_ok = True
+        self._reload_ok = self._web_ok = True
         self._reload_time = self._clock.time()
+        before, self._web = self._web, web
+        self._let_in(before)
         self._pipeline.put(lambda core: core.expect_now(self.config.expect))
         self._match_sources(old)
         self._pager.configure(self.config)
         self._publish()
         log.get().info("configuration reloaded", config_hash=self.config.digest)
+
+    def _web_access(self, wanted: Config) -> AccessFile | None:
+        if wanted.web_config is None:
+            return None
+        return AccessFile(Path(wanted.web_config), lambda access: self.server.use(access), self._web_news)
+
+    def _let_in(self, before: AccessFile | None) -> None:
+        """Opens the server in the way of the configuration, and follows its file."""
+        if before is not None:
+            before.close()
+        if self._web is not None or before is not None:
+            self.server.use(OPEN if self._web is None else self._web.access)
+        if self._web is not None:
+            self._web.start()
+
+    def _web_news(self, problem: ConfigError | None) -> None:
+        """From the thread that follows the web configuration."""
+        self._web_ok = problem is None
+        if problem is None:
+            self._reload_time = self._clock.time()
+            log.get().info("web configuration reloaded")
+        else:
+            log.get().error("web configuration not reloaded, the old one stays in force", error=str(problem))
+        self._publish()
+
+    def _shut_out(self, address: str, why: str) -> None:
+        held = self._shut_out_lines.admit(why, self._clock.monotonic())
+        if held is not None:
+            log.get().warning("a client's TLS handshake failed", client=address, reason=why, held_back=held)
 
     def _match_sources(self, old: Config | None) -> None:
         """Starts, stops and rebuilds sources until they are those of the configuration and of this host."""
@@ -247,7 +286,7 @@ class Agent:
             node=self.config.node_name,
             config_hash=self._digest,
             labels=self.config.labels,
-            reload_successful=self._reload_ok,
+            reload_successful=self._reload_ok and self._web_ok,
             reload_time=self._reload_time,
             journal_degraded=self._writer.degraded,
             maintenance_until=maintenance_until,

@@ -28,7 +28,7 @@ def connected(body: bytes) -> tuple[Pair, socket.socket]:
         asked.append(request)
         return Response(200, "text/plain", body)
 
-    return (HttpConnection(ours, 0.0, answer), theirs, asked), ours
+    return (HttpConnection(ours, 0.0, lambda _connection, request: answer(request)), theirs, asked), ours
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from accelwatch import config
+from accelwatch.server import access
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,8 @@ def run(options: argparse.Namespace) -> int:
     """0 when the file can be used, 1 when not."""
     try:
         loaded = config.load(Path(options.file))
+        if loaded.web_config is not None:
+            access.read(Path(loaded.web_config))
     except config.ConfigError as error:
         print(error, file=sys.stderr)
         return 1
