@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import os
 import socket
 import statistics
 import sys
@@ -142,10 +143,17 @@ def cpu(pid: int) -> float:
 
 
 def at_default_intervals(configuration: Path) -> list[str]:
-    """Takes the simulated host's own intervals out of its configuration; gives the command of its agent."""
+    """Takes the simulated host's own intervals out of its configuration; gives the command of its agent.
+
+    Its kernel log becomes a FIFO, which wakes its reader only when there is a record, as /dev/kmsg does: a simulated
+    one is a file, which the agent has to look into several times a second.
+    """
     document = yaml.safe_load(configuration.read_text())
     for source in document["sources"].values():
         source.pop("interval", None)
+    log = configuration.with_name("kmsg.fifo")
+    os.mkfifo(log)
+    document["sources"]["kernel_log"]["path"] = str(log)
     configuration.write_text(yaml.safe_dump(document))
     return [sys.executable, "-m", "accelwatch", "--config", str(configuration), "agent"]
 
