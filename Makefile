@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd
 
-.PHONY: install run test test-systemd campaign bench bench-paging paging month lint metrics-table rules dashboards preview mutants constraints clean
+.PHONY: install run test test-systemd campaign bench bench-paging paging month lint metrics-table rules dashboards preview mutants fuzz constraints clean
 
 install: $(VENV)/.installed
 
@@ -81,9 +81,16 @@ preview:
 mutants: $(VENV)/.installed-test
 	@PYTHONPATH=tests $(BIN)/python -m alerts.mutants
 
+# Every parser of what comes from outside with many inputs; coverage-guided where atheris can be had (x86_64, Python up to
+# 3.13). INPUTS: for each target. A finding's input is left in .fuzz.
+fuzz: $(VENV)/.installed-test
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,fuzz]' || \
+	  echo "atheris cannot be had here: inputs by mutation alone"
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(or $(INPUTS),1000000)
+
 constraints: $(VENV)/.installed-test
 	@{ echo '# Versions that the tests pass with; `make install` keeps to them. Made by `make constraints`.'; \
 	   $(BIN)/pip freeze --exclude-editable; } > constraints.txt
 
 clean:
-	@rm -rf $(VENV) .run .campaign .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .run .campaign .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis

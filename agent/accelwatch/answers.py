@@ -120,8 +120,10 @@ class Answers:
     def control(self, line: bytes) -> bytes:
         """One request of the control socket, as a line of JSON."""
         try:
-            answer = self._command(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+            # An argument that is no UTF-8 comes as lone surrogates, which no page and no journal can hold.
+            whole = json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace")
+            answer = self._command(json.loads(whole))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             answer = {"error": f"control socket: not understood: {error}"}
         return json.dumps(answer).encode()
 

@@ -70,7 +70,7 @@ class Prometheus:
             kind, result = data["resultType"], data["result"]
             if kind != "vector":
                 raise PrometheusRefused(f"{self.url}: gave a {kind} for a vector: {question}")
-            samples = [Sample(series["metric"], float(series["value"][1])) for series in result]
+            samples = [Sample(_labels(series["metric"]), float(series["value"][1])) for series in result]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise self._strange(error) from error
         return [sample for sample in samples if math.isfinite(sample.value)]
@@ -109,7 +109,7 @@ class Prometheus:
             ) from error
         try:
             answer = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # the latter: a thousand brackets
             raise self._strange(error) from error
         if not isinstance(answer, dict) or answer.get("status") != "success" or "data" not in answer:
             raise self._strange(answer.get("error", "no `data`") if isinstance(answer, dict) else "no object")
@@ -135,7 +135,7 @@ class Prometheus:
             text = b""
         try:
             words = str(json.loads(text)["error"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             words = f"HTTP {error.code} {error.reason}; expected the base URL of a Prometheus"
         return PrometheusRefused(f"{self.url}: {words[:_WORDS_LIMIT]}")
 
@@ -144,6 +144,13 @@ class Prometheus:
             f"{self.url}: its answer is not that of a Prometheus ({str(error)[:_WORDS_LIMIT]}); "
             "expected the base URL of one, such as http://prometheus.example:9090"
         )
+
+
+def _labels(metric: Any) -> dict[str, str]:
+    """Raises `TypeError` for anything but texts by name."""
+    if not isinstance(metric, dict) or not all(isinstance(value, str) for value in metric.values()):
+        raise TypeError("labels that are no texts by name")
+    return metric
 
 
 def quoted(text: str) -> str:

@@ -4,9 +4,11 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from accelwatch.answers import Answers
 from accelwatch.server import control
 
 
@@ -84,3 +86,19 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not a socket"):
         control.ControlListener(path, answer)
     assert path.read_text() == "keep me"
+
+
+class Echo(Answers):
+    """Answers with what it was asked."""
+
+    def __init__(self) -> None:
+        """Without an agent."""
+
+    def _command(self, request: dict[str, Any]) -> dict[str, Any]:
+        return request
+
+
+def test_an_argument_that_is_no_utf8_reaches_no_page_and_no_journal() -> None:
+    """A shell's latin-1 comes as a lone surrogate, which cannot be written as text; nesting without end is refused."""
+    assert json.loads(Echo().control(b'{"reason": "gepr\\udcfcft"}')) == {"reason": "gepr?ft"}
+    assert "not understood" in json.loads(Echo().control(b"[" * 50_000))["error"]

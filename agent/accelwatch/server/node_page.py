@@ -78,7 +78,7 @@ def render(report: Mapping[str, Any], *, version: str, node: str, agent: Mapping
         '<p><a href="/metrics">metrics</a> &middot; <a href="/readyz">readyz</a> &middot; on the node: '
         "<code>accelwatch check</code></p></body></html>",
     ]
-    return "\n".join(part for part in parts if part).encode()
+    return "\n".join(part for part in parts if part).encode("utf-8", "replace")
 
 
 def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
