@@ -226,19 +226,6 @@ def test_independent_faults_on_two_gpus_are_two_incidents(node: Node) -> None:
     assert all(episode.root for episode in node.all)
 
 
-def test_what_follows_a_fault_that_is_over_within_seconds_is_still_of_its_incident(node: Node) -> None:
-    """A reset of before that is seen late ends a new fault too early: what that brings is told to be of it."""
-    node.xid("119")
-    node.now += 2
-    node.ledger.clear(node.only().id, "test", node.now, WALL + node.now)
-    node.now += 3
-    node.xid("48")
-    assert len({episode.incident for episode in node.all}) == 1
-    node.now += 70
-    node.xid("62")
-    assert len({episode.incident for episode in node.all}) == 2
-
-
 def test_the_same_suspect_code_on_several_gpus_of_a_run_is_the_applications(node: Node) -> None:
     """Xid 69 on two GPUs within 30 s: no page, and counted as the application's, apart from hardware."""
     node.xid("69", device=0)

@@ -182,7 +182,8 @@ class Ledger:
         kin = [
             member
             for member in self._shelf.fresh()
-            if incidents.belongs(episode, member, shared_class=class_.shared_component, symptom=symptom)
+            if (member.active or member.historical)
+            and incidents.belongs(episode, member, shared_class=class_.shared_component, symptom=symptom)
         ]
         if (
             kin
