@@ -39,12 +39,12 @@ class Lines:
 
     def error(self, path: str, message: str) -> ConfigError:
         """A complaint about the key `path` (`sources.nvml.interval`), or about the nearest key around it."""
-        return ConfigError(f"{self.name}:{self._line('$.' + path)}: {path}: {message}")
+        return ConfigError(f"{self.name}:{self._of.get(self._nearest('$.' + path), 1)}: {path}: {message}")
 
-    def _line(self, path: str) -> int:
+    def _nearest(self, path: str) -> str:
         while path not in self._of and "." in path:
             path = path.rpartition(".")[0]
-        return self._of.get(path, 1)
+        return path
 
     def plain(self, node: yaml.Node, path: str = "$", depth: int = 0) -> Any:
         """The node's value, with the line of each key noted under its path (`$.sources.nvml.interval`)."""
@@ -92,8 +92,7 @@ class Lines:
         if "Invalid enum value" in text and path.endswith(".enabled"):
             text = f"{text}; expected auto, true or false"
         text = text.replace("`object`", "a mapping").replace("`array`", "a list")
-        while path not in self._of and "." in path:
-            path = path.rpartition(".")[0]
+        path = self._nearest(path)
         return ConfigError(f"{self.name}:{self._of.get(path, 1)}: {_dotted(path)}: {text}")
 
 

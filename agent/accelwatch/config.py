@@ -199,7 +199,7 @@ def seconds(value: object) -> float:
 
 def _decode(wanted: type, value: Any) -> Any:
     if wanted is not Duration:
-        raise NotImplementedError(wanted)
+        raise NotImplementedError(wanted)  # msgspec's word for a type that is not the hook's
     return Duration(seconds(value))
 
 

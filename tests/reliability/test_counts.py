@@ -8,6 +8,7 @@ import pytest
 
 from accelwatch.reliability.cells import Standing
 from accelwatch.reliability.counts import CountsError, read
+from accelwatch.reliability.document import document
 from support import CORPUS
 
 HEADER = "study,cluster,vendor,device_model,devices,duration_hours,device_hours,fault_class,count,source\n"
@@ -107,8 +108,6 @@ def test_the_published_figures_come_out_as_recomputed() -> None:
     path = CORPUS.parent / "reference" / "published_reliability.csv"
     if not path.exists():
         pytest.skip("the published figures are not here")
-    from accelwatch.reliability.document import document
-
     rates = {(one["group"], one["class"]): one for one in document(read(path))["rates"]}
 
     def mtbf(group: str, class_: str) -> tuple[float, ...]:

@@ -13,8 +13,8 @@ from accelwatch import __version__, shipped
 from accelwatch.grafana import documents
 from accelwatch.grafana.documents import CLUSTER, Site
 from accelwatch.prometheus_api import Prometheus
+from accelwatch.report import CANNOT_TELL
 
-CANNOT_TELL = 3
 _PAST = {"created": "would create", "updated": "would update", "unchanged": "unchanged", "kept": "kept"}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from accelwatch.commands.report_text import text
+from accelwatch.report import CANNOT_TELL
 
-CANNOT_TELL = 3
 EXTRA = "scipy"
 
 

@@ -1,7 +1,7 @@
 """What the report is made from: counts and their exposure, whoever counted them.
 
-`accelwatch report --counts` fills it from a file, `--prometheus` from a fleet's series; `document.document` turns it
-into the report. Hours are device-hours; what is not known is `None`, never 0.
+`accelwatch report --counts` fills it from a file; `document.document` turns it into the report.
+Hours are device-hours; what is not known is `None`, never 0.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +17,7 @@ from accelwatch.reliability.classes import known, observable
 
 REQUIRED = ("study", "cluster", "vendor", "device_model", "fault_class", "count")
 OPTIONAL = ("devices", "duration_hours", "device_hours", "confidence", "source")
-# Sums over classes, and what is no class of ours: shown, but in no comparison with its own parts.
+# What somebody claims, whatever else its line says: shown, never compared.
 CLAIM_ENDING = "_claim"
 
 
@@ -40,6 +41,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+class Counted(NamedTuple):
+    """A line that has both a count and its exposure in device-hours."""
+
+    row: Row
+    events: int
+    hours: float
+
+
 def read(path: Path) -> Inputs:
     """The counts with their exposure, and beside them what can only be shown. Raises `CountsError`, `OSError`."""
     notes: list[str] = []
@@ -51,7 +60,7 @@ def read(path: Path) -> Inputs:
     shared = defaultdict(set)
     for row in rows:
         shared[row.study, row.cluster].add((row.vendor, row.model))
-    counted: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    counted: dict[tuple[str, str, str], list[Counted]] = defaultdict(list)
     published = []
     for row in rows:
         name = f"{row.study} {row.cluster}".strip()
@@ -59,7 +68,7 @@ def read(path: Path) -> Inputs:
         if row.count is None or row.hours is None or row.class_.endswith(CLAIM_ENDING):
             published.append(_published(row, group))
         else:
-            counted[group, row.model, row.class_].append(row)
+            counted[group, row.model, row.class_].append(Counted(row, row.count, row.hours))
     cells = [_cell(path, group, same, notes) for (group, _, _), same in counted.items()]
     notes += _of_classes(cells)
     if len({cell.group.split(" ", 1)[0] for cell in cells}) > 1:
@@ -67,7 +76,7 @@ def read(path: Path) -> Inputs:
             "Groups of several studies: what each counted as one event, and over which window it joined repeats, may "
             "differ; a ratio between studies compares their methods, too."
         )
-    notes.append("Counts hold neither run interruptions nor availability: these come with --prometheus alone.")
+    notes.append("Counts hold neither run interruptions nor availability: nothing is said of these.")
     return Inputs(
         title=f"Reliability from the counts in {path.name}",
         produced=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,29 +87,30 @@ def read(path: Path) -> Inputs:
     )
 
 
-def _cell(path: Path, group: str, rows: list[Row], notes: list[str]) -> Cell:
+def _cell(path: Path, group: str, counted: list[Counted], notes: list[str]) -> Cell:
     """Lines of one class and one exposure are its causes apart: their counts add, over that exposure once."""
-    first = rows[0]
-    for row in rows[1:]:
-        if (row.hours, row.confidence) != (first.hours, first.confidence):
+    first, _, first_hours = counted[0]
+    for row, _, hours in counted[1:]:
+        if (hours, row.confidence) != (first_hours, first.confidence):
             raise CountsError(
-                f"{path}:{row.line}: {group}, class {row.class_}: {row.hours:g} device-hours at confidence "
-                f"{row.confidence:g}, but line {first.line} has {first.hours:g} at {first.confidence:g}; "
+                f"{path}:{row.line}: {group}, class {row.class_}: {hours:g} device-hours at confidence "
+                f"{row.confidence:g}, but line {first.line} has {first_hours:g} at {first.confidence:g}; "
                 "expected the same in all lines of a class, or a study or cluster of its own"
             )
-    count = sum(row.count or 0 for row in rows)
     seen = observable(first.class_, first.vendor)
-    if len(rows) > 1:
-        lines = ", ".join(str(row.line) for row in rows)
-        notes.append(f"{group}, {first.class_}: the {len(rows)} lines {lines} are one class; their counts are added.")
+    if len(counted) > 1:
+        lines = ", ".join(str(row.line) for row, _, _ in counted)
+        notes.append(
+            f"{group}, {first.class_}: the {len(counted)} lines {lines} are one class; their counts are added."
+        )
     return Cell(
         group=group,
         cluster=first.cluster,
         vendor=first.vendor,
         model=first.model,
         class_=first.class_,
-        count=count,
-        hours=first.hours or math.nan,
+        count=sum(events for _, events, _ in counted),
+        hours=first_hours,
         devices=first.devices,
         observable=seen is not False,
         confidence=first.confidence,

@@ -152,4 +152,4 @@ def _check_place(path: Path, what: str, node: str, device: int | None, counts: d
 def _decode(wanted: type, value: Any) -> Any:
     if wanted is Duration:
         return Duration(0) if value in (0, "0s") else Duration(seconds(value))
-    raise NotImplementedError(wanted)
+    raise NotImplementedError(wanted)  # msgspec's word for a type that is not the hook's
