@@ -87,7 +87,9 @@ class Core:
         self._cursors: dict[str, str] = {}  # those that moved since the last commit
         self.runs = RunBook(node_name, taxonomy, _book_state(loaded), own_pid, self.node.key_of)
         self._records: dict[RunRef, RunRecord] = {}  # changed since the last commit
-        self._resets = ResetWatch(clock.now() if loaded.clock is not None and loaded.clock.boot_id != boot_id else None)
+        kept = loaded.clock
+        booted = kept is not None and kept.boot_id != boot_id
+        self._resets = ResetWatch(max(kept.steady, clock.offset) if kept is not None and booted else None)
         self._exposure = ExposureMeter()
         self._maintenance = planned_work.restored(loaded.states)
         self._kept_maintenance = self._maintenance
@@ -391,9 +393,9 @@ class Core:
 
     def _evidence(self, episode: Episode) -> Evidence:
         if episode.device is None:
-            return Evidence(answers=True, reset_at=self._resets.last(None))
+            return Evidence(answers=True, reset_after=self._resets.last(None))
         key = self.node.key_of(episode.vendor, episode.device)
-        return Evidence(answers=key is not None and self.node.answers(key), reset_at=self._resets.last(key))
+        return Evidence(answers=key is not None and self.node.answers(key), reset_after=self._resets.last(key))
 
     def _expose(self, source: str, snapshot: Snapshot, now: float, interval: float) -> None:
         runs = self.runs_of_devices()

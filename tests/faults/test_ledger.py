@@ -401,12 +401,23 @@ def test_a_reset_ends_what_a_reset_mends_at_once(node: Node) -> None:
     node.xid("48")
     first = node.only()
     node.wait(70)
-    node.evidence = Evidence(answers=True, reset_at=node.now)
+    node.evidence = Evidence(answers=True, reset_after=node.now)
     node.wait(1)
     assert (node.all[0].cleared_because or "").startswith("reset")
     node.evidence = Evidence(answers=True)
     node.xid("48")
     assert node.only().action != first.action
+
+
+def test_a_reset_from_before_a_fault_does_not_end_it(node: Node) -> None:
+    """It was only seen after it; so what follows the fault is of its incident."""
+    node.evidence = Evidence(answers=True, reset_after=node.now - 0.5)
+    node.xid("119")
+    node.wait(1)
+    node.apply(Sign(class_="driver_software", condition="blocked", at=node.now, vendor="nvidia", device=gpu(0),
+                    message="nvmlDeviceGetTemperature blocks", lasting=True))  # fmt: skip
+    assert {episode.class_ for episode in node.ledger.active()} == {"control_processor", "driver_software"}
+    assert len({episode.incident for episode in node.ledger.active()}) == 1
 
 
 def test_an_operator_clears_a_fault_with_a_reason(node: Node) -> None:

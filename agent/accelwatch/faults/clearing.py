@@ -9,10 +9,10 @@ from accelwatch.taxonomy.model import Clearing, FaultClass
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known now of an episode's device. `reset_at`: when it was last seen to have been reset (steady)."""
+    """What is known now of an episode's device. `reset_after`: it was reset since (steady)."""
 
     answers: bool  # its driver answers for it now; of the host: this agent runs on it
-    reset_at: float | None = None
+    reset_after: float | None = None
 
 
 def holds(episode: Episode) -> bool:
@@ -27,7 +27,11 @@ def over(episode: Episode, class_: FaultClass, evidence: Evidence, now: float) -
         return None
     if class_.clearing is Clearing.STATE and lasting:
         return "gone: the condition is not there any more"
-    if class_.clearing is Clearing.RESET and evidence.reset_at is not None and evidence.reset_at > episode.last_at:
+    if (
+        class_.clearing is Clearing.RESET
+        and evidence.reset_after is not None
+        and evidence.reset_after >= episode.last_at
+    ):
         return "reset: the device was reset and answers"
     if now - episode.last_at >= class_.clear_after_seconds:
         return f"quiet: the device answers, no new sign for {class_.clear_after_seconds:.0f} s"
