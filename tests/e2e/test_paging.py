@@ -14,7 +14,7 @@ import pytest
 
 from accelwatch.simulator.scenario import RunSpec
 from paging.pages import Page
-from paging.stack import Plan, Stack, nodes
+from paging.stack import Plan, Stack, joins, nodes
 from prometheus_history import needs_prometheus
 from real_alertmanager import until
 
@@ -26,16 +26,15 @@ FLEET = 4
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    run = RunSpec(id="4711", nodes=("nv-1", "as-1"), world=8 * (2 + FLEET))
     made = Stack(
         tmp_path_factory.mktemp("stack"),
         Plan(
             nodes=(*nodes("nvidia", ("nv-1", "nv-idle", "nv-user")), *nodes("ascend", ("as-1",))),
-            runs=(
-                RunSpec(id="4711", nodes=("nv-1", "as-1"), world=8 * (2 + FLEET)),
-                RunSpec(id="4720", nodes=("nv-user",)),
-            ),
+            runs=(run, RunSpec(id="4720", nodes=("nv-user",))),
             fast=frozenset(("nv-1", "as-1", "nv-user")),
             fleet=FLEET,
+            fleet_runs=(joins(run, FLEET, 16),),
             scrape=1,
             group_interval="1s",
         ),

@@ -21,6 +21,12 @@ OVER_SECONDS = 600.0
 # Beyond every `for` and `keep_firing_for` of what a fault brings, and two groups' intervals.
 QUIET_SECONDS = 200.0
 
+# What the Ascend driver writes when a device's system stops (reference/ascend.md section 6).
+_NPU_LINE = (
+    "[ascend] [ERROR] [drv_soft_fault] [heart_beat_judge 318] <kworker/0:1:1> Heartbeat lost! (device={device}; "
+    "old_count=17; lost_count=4; total_lost_count=4)"
+)
+
 Scene = Callable[[Stack], list[str]]
 
 
@@ -159,11 +165,23 @@ def silence(stack: Stack) -> list[str]:
     stack.agent(node)  # and once more, since what an agent takes up from its journal is to go on, too
     time.sleep(QUIET_SECONDS / 4)
     stack.kill(node)
+    of_node = f'alertstate="firing",node="{node}"'
+    silent = f'ALERTS{{alertname="AccelwatchAgentSilent",{of_node}}}'
+    wait("the agent to be told silent", lambda: stack.ask(silent), QUIET_SECONDS, flaws)
+    stack.kill(f"{node}-exporter")
+    dark = f'ALERTS{{alertname="AccelwatchNodeDark",{of_node}}}'
+    wait("the node to be told dark", lambda: stack.ask(dark), QUIET_SECONDS, flaws)
     time.sleep(QUIET_SECONDS)
     pages = stack.pages.all()
     if any(page.over for page in pages):
         flaws.append(f"resolved though nobody knows: {[page.bodies for page in pages if page.over]}")
-    ended = [alert["labels"] for page in pages for alert in page.alerts if alert["status"] == "resolved"]
+    # That the agent is silent is no more so, in words, once the whole node is dark: an alert of its own gives way to it.
+    ended = [
+        alert["labels"]
+        for page in pages
+        for alert in page.alerts
+        if alert["status"] == "resolved" and alert["labels"]["alertname"] != "AccelwatchAgentSilent"
+    ]
     if ended:
         flaws.append(f"told as resolved: {ended}")
     if len(pages) != 1:
@@ -214,18 +232,21 @@ def storm(stack: Stack) -> list[str]:
     """A thousand faults over all nodes in a minute: a page per incident at most, and every one in a journal."""
     flaws: list[str] = []
     stack.pages.forget()
-    of_real = [node for node in stack.plan.runs[0].nodes if node.startswith("nv") and node in stack.children]
-    share = 1000 * len(of_real) // (len(of_real) + stack.plan.fleet)
-    before = {node: sum(e.count for e in stack.faults(node)) for node in of_real}
-    told = dict.fromkeys(of_real, 0)
+    real = [spec.name for spec in stack.plan.nodes]
+    share = 1000 * len(real) // (len(real) + stack.plan.fleet)
+    before = {node: sum(e.count for e in stack.faults(node)) for node in real}
+    told = dict.fromkeys(real, 0)
     stack.steer("storm", "--faults", str(1000 - share), "--over", "60s")
     began = time.monotonic()
     for number in range(share):
-        node = of_real[number % len(of_real)]
-        stack.xid(node, number // len(of_real) % 8, (48, 62, 110, 119, 95)[number % 5])
+        node, device = real[number % len(real)], number // len(real) % 8
+        if node.startswith("nv"):
+            stack.xid(node, device, (48, 62, 110, 119, 95)[number % 5])
+        else:
+            stack.kernel(node, _NPU_LINE.format(device=device))
         told[node] += 1
         time.sleep(max(0.0, began + 60 * (number + 1) / share - time.monotonic()))
-    for node in of_real:
+    for node in real:
         kept = wait(
             f"{told[node]} lines in the journal of {node}",
             lambda n=node: sum(e.count for e in stack.faults(n)) - before[n] >= told[n],
@@ -238,12 +259,17 @@ def storm(stack: Stack) -> list[str]:
     pages = stack.pages.all()
     incidents = [page.incident for page in pages]
     flaws += [f"{incidents.count(name)} pages of {name}" for name in set(incidents) if incidents.count(name) > 1]
-    flaws += [] if pages else ["no page at all"]
+    hit = {f"run/{run.id}" for run in stack.plan.runs if any(node.startswith("nv") for node in run.nodes)}
+    flaws += [f"no page of {name}, though devices of it failed" for name in sorted(hit - set(incidents))]
+    runs = {f"run/{text.partition(':')[0]}" for text in stack.plan.fleet_runs} | {
+        f"run/{r.id}" for r in stack.plan.runs
+    }
+    flaws += [f"a page of {name}, where no run is" for name in sorted(set(incidents) - runs)]
     size = max((len(str(body)) for page in pages for body in page.bodies), default=0)
-    used = {name: stack.pss_mib(name) for name in ("alertmanager", *of_real)}
+    used = {name: stack.pss_mib(name) for name in ("alertmanager", *real)}
     # What the unit gives an agent (systemd/accelwatch.service, MemoryHigh); Alertmanager has no more to keep.
     flaws += [f"{name} holds {mib:.0f} MiB" for name, mib in used.items() if mib > 192]
     shown = ", ".join(f"{name} {mib:.0f}" for name, mib in used.items())
     print(f"  storm: {len(pages)} pages of {sorted(set(incidents))}; {sum(told.values())} lines in the journals of "
-          f"{len(of_real)} agents; longest notification {size} characters; PSS in MiB: {shown}", flush=True)  # fmt: skip
+          f"{len(real)} agents; longest notification {size} characters; PSS in MiB: {shown}", flush=True)  # fmt: skip
     return flaws

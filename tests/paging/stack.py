@@ -37,15 +37,18 @@ _FIRST_SEQUENCE = 10**6
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`fast`: nodes whose agents have the fast path. `fleet`: nodes of the simulated fleet, 8 devices each, which are
-    the later ranks of the first run. `scrape`: of Prometheus, and its evaluation, in seconds. `group_interval`: else as
-    shipped. `apart`: every alert is a group of its own.
+    """`fast`: nodes whose agents have the fast path. `fleet`: nodes of the simulated fleet, 8 devices each, on which
+    `fleet_runs` are (as `simulate fleet --run` takes them). `scrape`: of Prometheus, and its evaluation, in seconds.
+    `group_interval`: else as shipped. `apart`: every alert is a group of its own. `exporters`: nodes with a
+    node_exporter, which tells a dead node from a silent agent.
     """
 
     nodes: tuple[NodeSpec, ...]
     runs: tuple[RunSpec, ...]
     fast: frozenset[str]
     fleet: int = 0
+    fleet_runs: tuple[str, ...] = ()
+    exporters: tuple[str, ...] = ()
     scrape: int = 5
     group_interval: str | None = None
     apart: bool = False
@@ -60,7 +63,8 @@ class Stack:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         directory.mkdir(parents=True, exist_ok=True)
         names = [node.name for node in plan.nodes]
-        prometheus, alertmanager, *rest = _free_ports(2 + len(names))
+        prometheus, alertmanager, *rest = _free_ports(2 + len(names) + len(plan.exporters))
+        self.exporter_ports = {name: rest.pop() for name in plan.exporters}
         self.ports = dict(zip(names, rest, strict=True))
         self.prometheus = f"http://127.0.0.1:{prometheus}"
         self.alertmanager = f"http://127.0.0.1:{alertmanager}"
@@ -128,13 +132,12 @@ class Stack:
         path.write_text(yaml.safe_dump(document))
 
     def _fleet(self) -> None:
-        first, home = self.plan.runs[0], self.directory / "fleet"
-        ranks = sum(node.devices for node in self.plan.nodes if node.name in first.nodes)
-        run = f"{first.id}:nodes={self.plan.fleet},world={first.world},first_rank={ranks},master={first.nodes[0]}"
+        home = self.directory / "fleet"
+        runs = [part for run in self.plan.fleet_runs for part in ("--run", run)]
         self.start(
             "fleet",
             [sys.executable, "-m", "accelwatch", "simulate", "fleet", "--nodes", str(self.plan.fleet), "--devices", "8",
-             "--dir", str(home), "--cluster", CLUSTER, "--no-workload", "--no-faults", "--run", run],
+             "--dir", str(home), "--cluster", CLUSTER, "--no-workload", "--no-faults", *runs],
         )  # fmt: skip
         until("the fleet", (home / "targets.json").exists, READY_SECONDS)
 
@@ -150,11 +153,21 @@ class Stack:
         }
         if self.plan.fleet:
             jobs["file_sd_configs"] = [{"files": [str(self.directory / "fleet" / "targets.json")]}]
+        alive: dict[str, Any] = {
+            "job_name": "node",
+            "static_configs": [
+                {"targets": [f"127.0.0.1:{port}"], "labels": {"node": node, "cluster": CLUSTER, "rack": "real"}}
+                for node, port in self.exporter_ports.items()
+            ],
+        }
+        for node, port in self.exporter_ports.items():
+            listen = f"--web.listen-address=127.0.0.1:{port}"
+            self.start(f"{node}-exporter", ["prometheus-node-exporter", listen, "--collector.disable-defaults"])
         every = f"{self.plan.scrape}s"
         document = {
             "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
             "rule_files": [str(exported / "*.yml")],
-            "scrape_configs": [jobs],
+            "scrape_configs": [jobs, alive],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]}]},
         }
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(document))
@@ -257,6 +270,12 @@ class Stack:
         self.hardware.close()
         self.receiver.server.shutdown()
         self.receiver.server.server_close()
+
+
+def joins(run: RunSpec, nodes: int, ranks: int, **more: str) -> str:
+    """The fleet's share of a run: `nodes` of it, after the first `ranks`."""
+    of = {"nodes": nodes, "world": run.world, "first_rank": ranks, "master": run.nodes[0], **more}
+    return f"{run.id}:" + ",".join(f"{name}={value}" for name, value in of.items())
 
 
 def nodes(vendor: str, names: Iterable[str]) -> tuple[NodeSpec, ...]:
