@@ -47,6 +47,14 @@ def served(history: History, directory: Path) -> Iterator[str]:
     subprocess.run(
         ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(page), str(data)], check=True, capture_output=True
     )
+    flags = ("--storage.tsdb.retention.time=60d", "--query.lookback-delta=20s")
+    with running(directory, data, *flags) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running(directory: Path, data: Path, *flags: str) -> Iterator[str]:
+    """The URL of a Prometheus over these blocks; it scrapes nothing."""
     (directory / "prometheus.yml").write_text("global: {scrape_interval: 15s}\n")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -59,8 +67,7 @@ def served(history: History, directory: Path) -> Iterator[str]:
                 f"--config.file={directory / 'prometheus.yml'}",
                 f"--storage.tsdb.path={data}",
                 f"--web.listen-address=127.0.0.1:{port}",
-                "--storage.tsdb.retention.time=60d",
-                "--query.lookback-delta=20s",
+                *flags,
             ],
             stdout=log,
             stderr=log,
