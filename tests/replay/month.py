@@ -339,8 +339,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Replays weeks of ordinary work through the agent's core.")
     parser.add_argument("--days", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("vendors", nargs="*", choices=[*NODES, []], default=list(NODES))
+    parser.add_argument("vendors", nargs="*", metavar="VENDOR", help=", ".join(NODES))
     options = parser.parse_args()
+    if odd := set(options.vendors) - set(NODES):
+        parser.error(f"no vendor {', '.join(sorted(odd))}; expected {', '.join(NODES)}")
     taxonomy, bad = load(), False
     for vendor in options.vendors or list(NODES):
         for number, (model, devices, share) in enumerate(NODES[vendor]):
