@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd
 
-.PHONY: install run test test-systemd campaign bench bench-paging paging month lint metrics-table rules dashboards preview mutants fuzz constraints clean
+.PHONY: install run test test-systemd campaign bench bench-paging paging month quarters lint metrics-table rules dashboards preview mutants fuzz constraints clean
 
 install: $(VENV)/.installed
 
@@ -56,6 +56,12 @@ campaign: $(VENV)/.installed-test
 # 30 simulated days of ordinary work per vendor: what the agent would say of them. About half an hour.
 month: $(VENV)/.installed-test
 	@$(BIN)/python tests/replay/month.py
+
+# What the report says of quarters whose true rates are known: intervals, differences, three of them through Prometheus, and
+# 1,000 devices over 90 days. About ten minutes.
+quarters: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@PYTHONPATH=tests $(BIN)/python -m quarters.run
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .

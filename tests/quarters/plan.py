@@ -47,13 +47,13 @@ class Model:
 
 
 def models(nodes: int) -> tuple[Model, ...]:
-    """So many nodes over two vendors, about equally, each with an elder and a newer model."""
-    elder, newer = max(1, nodes // 4), max(1, nodes // 2 - nodes // 4)
+    """So many nodes, four at least, over two vendors, about equally, each with an elder and a newer model."""
+    elder, half = max(1, nodes // 4), nodes // 2
     return (
         Model("nvidia", "H100", elder, ("550.54", "560.28"), "gpu-a"),
-        Model("nvidia", "H200", newer, ("560.28", "570.86"), "gpu-b"),
+        Model("nvidia", "H200", half - elder, ("560.28", "570.86"), "gpu-b"),
         Model("ascend", "910B3", elder, ("24.1.rc2", "24.1.rc3"), "npu-a"),
-        Model("ascend", "910C", newer, ("25.0.rc1", "25.0.rc1"), "npu-b"),
+        Model("ascend", "910C", nodes - half - elder, ("25.0.rc1", "25.0.rc1"), "npu-b"),
     )
 
 
