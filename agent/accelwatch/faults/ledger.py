@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from accelwatch.detectors.base import Context, Known
-from accelwatch.faults import clearing, drills, history, incidents
+from accelwatch.faults import clearing, drills, history, incidents, suspects
 from accelwatch.faults.clearing import Evidence
 from accelwatch.faults.episode import Condition, Episode
 from accelwatch.faults.opening import (
@@ -255,26 +255,12 @@ class Ledger:
     # --- the application's doing, or the hardware's
 
     def _compare_with_peers(self, episode: Episode) -> None:
-        """The same suspect code on several devices of one run within 30 s is the program's (design.md, Faults).
-
-        What follows a hardware fault of its own device is explained by that, whatever other devices show.
-        """
-        if episode.run_id is None or self._explained(episode):
+        members = suspects.peers(episode, self._shelf.fresh(), self._taxonomy)
+        if not members:
             return
-        peers = [
-            other
-            for other in self._shelf.fresh()
-            if other.code == episode.code
-            and (other.run_id, other.attempt) == (episode.run_id, episode.attempt)
-            and (other.vendor, other.device) != (episode.vendor, episode.device)
-            and abs(other.first_at - episode.last_at) <= incidents.SHARED_SECONDS
-            and not other.historical
-            and not self._explained(other)
-        ]
-        if not peers:
-            return
-        first = min((*peers, episode), key=lambda e: (e.first_at, e.id))
-        for member in (*peers, episode):
+        members.append(episode)
+        first = min(members, key=lambda e: (e.first_at, e.id))
+        for member in members:
             if not member.application:
                 # An echo stays with what it follows: a fault of its own device, else of the run.
                 incident = member.incident if member.echo else first.incident
@@ -283,31 +269,14 @@ class Ledger:
                 self._count(member.id)
         self._choose_root(first.incident)
 
-    def _explained(self, episode: Episode) -> bool:
-        return any(
-            other.root
-            and other.incident == episode.incident
-            and other.class_ != episode.class_
-            and incidents.same_place(other, episode)
-            and not other.application
-            and self._taxonomy.class_(other.class_).hardware
-            for other in self._shelf.fresh()
-        )
-
     def _settle(self, episode: Episode, context: Context, now: float, wall: float) -> None:
         """No peer showed it: it is what its class says. What came back in another run accuses the device."""
         notify = reached(self._taxonomy.class_(episode.class_), episode.severity, escalated=False)
         self._shelf.put(msgspec.structs.replace(episode, settles_at=None, notify=notify))
         self._count(episode.id)
-        for code in history.REPEATING_CODES & set(episode.codes):
-            past = self._shelf.past(
-                episode.class_, owner_of(episode.owner, episode.vendor, episode.device, episode.place)
-            )
-            others = (e for e in self._shelf.everything() if history.same_kind_elsewhere(e, episode))
-            hit = len(history.runs_hit(past, code)) - len(history.runs_hit(others, code))
-            if hit >= history.SUSPECTED_RUNS:
-                accusation = history.accusation(episode, known_key(episode, context), code, hit, now)
-                self._sign(accusation, context, now, wall)
+        for code, runs in list(suspects.repeated(episode, self._shelf)):
+            accusation = history.accusation(episode, known_key(episode, context), code, runs, now)
+            self._sign(accusation, context, now, wall)
 
     # --- bookkeeping
 
