@@ -1,0 +1,46 @@
+"""Three quarters that go the whole way: drawn, backfilled, asked of a real Prometheus, and reported."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from quarters import backfill, fleet, truth
+from quarters.fleet import Fleet
+from quarters.plan import RATES, Plan
+from quarters.truth import Truth
+
+# Few devices, so that it takes seconds, with the events of many.
+SMALL = Plan(seed=2, nodes=20, devices=2, rates={class_: 7 * rate for class_, rate in RATES.items()})
+QUARTERS: Mapping[str, Plan] = {
+    "vendors alike": SMALL,
+    # What was recorded before the window is not of it.
+    "hardware of one vendor fails three times as often": replace(SMALL, seed=1, nvidia_times=3.0, lead_hours=30),
+    "one bad device, and devices that differ": replace(SMALL, seed=4, lemon_chance=1 / 80, spread=0.5),
+}
+
+
+@dataclass(frozen=True)
+class Backfilled:
+    """`end`: of the quarter, unix seconds."""
+
+    url: str
+    end: int
+    fleet: Fleet
+    truth: Truth
+    samples: int
+    seconds: float  # that drawing and backfilling took
+
+
+@contextlib.contextmanager
+def backfilled(plan: Plan, directory: Path) -> Iterator[Backfilled]:
+    """In a Prometheus that runs meanwhile. The quarter has just ended, at no whole hour: a report is of now."""
+    began = time.monotonic()
+    one, end = fleet.draw(plan), int(time.time()) - 1
+    samples = backfill.fill(one, end, directory / "tsdb")
+    seconds = time.monotonic() - began
+    with backfill.served(directory / "tsdb", directory) as url:
+        yield Backfilled(url, end, one, truth.of(one), samples, seconds)
