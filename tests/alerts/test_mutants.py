@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.mutants import Mutant, cases_of, killed_by, mutants
+from alerts.mutants import EQUIVALENT, Equivalent, Mutant, cases_of, killed_by, mutants
 from alerts.shipped_rules import RULES, needs_promtool, rules
 from alerts.unit_cases import dependents, unit_cases
 
@@ -31,6 +31,11 @@ def test_an_unchanged_rule_fails_none() -> None:
     one = SOME[0]
     same = Mutant(one.path, one.rule, one.start, one.end, one.old, one.old)
     assert killed_by(same, cases_of(one, CASES, READERS)) is None
+
+
+@pytest.mark.parametrize("entry", EQUIVALENT, ids=lambda entry: f"{entry.rule} {entry.new}")
+def test_what_is_excused_is_there(entry: Equivalent) -> None:
+    assert any(mutant.equivalent is entry for found in ALL.values() for mutant in found)
 
 
 def test_every_wait_and_every_threshold_is_changed() -> None:

@@ -16,8 +16,8 @@ ARMED_SECONDS = 90.0
 # A port is down for 20 s before it ends a run (design.md, Faults); polls, a wait of up to 48 s with a cause, scrape and
 # evaluation on top.
 PAGED_SECONDS, HANGS_SECONDS = 90.0, 150.0
-# A run works again for a minute, its alert is kept for five (rules/hangs.yml), and a group speaks once a minute.
-OVER_SECONDS = 600.0
+# A run works again for a minute, its alert is kept for two (rules/hangs.yml), and a group speaks once a minute.
+OVER_SECONDS = 420.0
 # Beyond every `for` and `keep_firing_for` of what a fault brings, and two groups' intervals.
 QUIET_SECONDS = 200.0
 
