@@ -107,8 +107,8 @@ class Writer:
             found[one.at // HOUR][series("accelwatch:run_interruptions:count1h", labels)] += 1
             found[one.at // HOUR][series("accelwatch:run_interruptions:lost_device_seconds1h", labels)] += one.lost
             labels = {
-                "cluster": self._cluster, "vendor": one.model.vendor, "cause": one.cause, "run_id": str(number),
-                "attempt": "0",
+                "cluster": self._cluster, "vendor": one.model.vendor, "model": one.model.name, "cause": one.cause,
+                "run_id": str(number), "attempt": "0",
             }  # fmt: skip
             found[one.at // HOUR][series("accelwatch:run_interruption:detect_seconds", labels)] = one.detect
         for drill in self._fleet.drills:
