@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from accelwatch.reliability.cells import Cell, Inputs, Unit
@@ -36,11 +37,8 @@ def inputs(fleet: Fleet, truth: Truth) -> Inputs:
         Cell(
             group=model.name, cluster=fleet.plan.cluster, vendor=model.vendor, model=model.name, class_=class_,
             count=truth.episodes[model.name, class_], hours=truth.hours(model.name),
-            by_device=[
-                Unit(life.serial, truth.by_serial[life.serial][class_], _hours(truth, life))
-                for life in of_model[model.name]
-            ],
-            by_node=_by_node(truth, of_model[model.name], class_),
+            by_device=_units(truth, of_model[model.name], class_, lambda life: f"{life.node.name} {life.device}"),
+            by_node=_units(truth, of_model[model.name], class_, lambda life: life.node.name),
         )
         for model in fleet.models
         for class_ in fleet.plan.rates
@@ -48,14 +46,12 @@ def inputs(fleet: Fleet, truth: Truth) -> Inputs:
     return Inputs(title="quarter", produced="", origin="drawn", cells=cells)
 
 
-def _hours(truth: Truth, life: Life) -> float:
-    return truth.serial_seconds[life.serial]["powered"] / HOUR
-
-
-def _by_node(truth: Truth, lives: list[Life], class_: str) -> list[Unit]:
+def _units(truth: Truth, lives: list[Life], class_: str, name: Callable[[Life], str]) -> list[Unit]:
+    """Devices that were in a slot one after the other are one unit: one that is taken out for its fault has an event
+    over a short time, which says nothing of it."""
     counts: Counter[str] = Counter()
     hours: dict[str, float] = defaultdict(float)
     for life in lives:
-        counts[life.node.name] += truth.by_serial[life.serial][class_]
-        hours[life.node.name] += _hours(truth, life)
-    return [Unit(name, counts[name], of_node) for name, of_node in hours.items()]
+        counts[name(life)] += truth.by_serial[life.serial][class_]
+        hours[name(life)] += truth.serial_seconds[life.serial]["powered"] / HOUR
+    return [Unit(unit, counts[unit], of_unit) for unit, of_unit in hours.items()]

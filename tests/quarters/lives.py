@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from quarters.nodes import Node
-from quarters.plan import HOUR, LEMON_CLASS, REPLACED, RUN_ENDING, Plan
+from quarters.plan import DAY, HOUR, LEMON_CLASS, REPLACED, RUN_ENDING, Plan
 from quarters.windows import Windows
 
 OLDEST_DAYS = 700
 # A device that goes out healthy, per quarter.
-SWAPPED = 0.02
+SWAPPED = 0.05
+QUIET_DAYS = 10
 # Heavy-tailed, as repairs are: medians in seconds, and the spread of their logarithm.
 REPAIR = {"device_lost": (3 * HOUR, 1.0)}
 OTHER_REPAIR = (20 * 60, 1.2)
@@ -99,9 +100,6 @@ def _rates(random: np.random.Generator, plan: Plan, life: Life, *, bad: bool) ->
 def _live(random: np.random.Generator, plan: Plan, life: Life, rates: dict[str, float]) -> None:
     """Its episodes until it is taken out or the quarter ends."""
     node, end, up_again = life.node, life.node.last, life.first
-    hours = (end - life.first) / HOUR
-    if random.random() < SWAPPED * hours / (90 * 24):
-        end = int(random.integers(life.first + 1, end + 1))
     down: list[tuple[int, int]] = []
     for at, class_ in _arrivals(random, rates, life.first, end):
         if at < up_again or not node.powered.holds(at):
@@ -118,11 +116,24 @@ def _live(random: np.random.Generator, plan: Plan, life: Life, rates: dict[str, 
         if out:
             life.failed, end = cleared is not None and cleared < node.last, min(up_again, node.last)
             break
+    swapped = _swap(random, life, end)
+    if swapped is not None:
+        end, life.failed = swapped, False
+        life.episodes = [one for one in life.episodes if one.at < end]
     life.last, life.down = end, Windows((start, min(over, end)) for start, over in down)
     # Of a device that is gone nobody says that a fault is over.
     life.episodes = [
         replace(e, cleared=None) if e.cleared is not None and e.cleared > end else e for e in life.episodes
     ]
+
+
+def _swap(random: np.random.Generator, life: Life, end: int) -> int | None:
+    """When it went out healthy, if it did: not soon after a fault for which it might have been taken out."""
+    if random.random() >= SWAPPED * (end - life.first) / (90 * DAY):
+        return None
+    at = int(random.integers(life.first + 1, end + 1))
+    suspect = any(one.class_ in RUN_ENDING and at - QUIET_DAYS * DAY < one.at < at for one in life.episodes)
+    return None if suspect or at == end else at
 
 
 def _arrivals(random: np.random.Generator, rates: dict[str, float], start: int, end: int) -> Iterator[tuple[int, str]]:
