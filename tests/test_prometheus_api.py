@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from accelwatch import prometheus_api
-from accelwatch.prometheus_api import Prometheus, PrometheusRefused, PrometheusUnreachable, selector
+from accelwatch.prometheus_api import (
+    Prometheus,
+    PrometheusOverwhelmed,
+    PrometheusRefused,
+    PrometheusUnreachable,
+    selector,
+)
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -124,3 +130,47 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_a_name_cannot_leave_its_quotes() -> None:
     """A run may be called anything."""
     assert selector(run_id='a"} or up{x="\\') == '{run_id="a\\"} or up{x=\\"\\\\"}'
+
+
+def matrix(values: list[list[object]], **more: object) -> str:
+    data = {"resultType": "matrix", "result": [{"metric": {"node": "n1"}, "values": values}]}
+    return json.dumps({"status": "success", "data": data, **more})
+
+
+def test_a_range_is_read_and_its_warnings_are_kept() -> None:
+    """A Thanos that misses a store answers with what it has, and says so."""
+    text = matrix([[60, "1.5"], [120, "NaN"], [180.5, "2"]], warnings=["partial response: store s1 is unavailable"])
+    with answering(body(text)) as url:
+        prometheus = Prometheus(url)
+        (series,) = prometheus.query_range("up", 60.0, 180.0, 60.0)
+    assert (series["node"], series.values) == ("n1", [(60.0, 1.5), (180.5, 2.0)])
+    assert prometheus.warnings == {"partial response: store s1 is unavailable"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        vector(({}, "1")),
+        matrix([[60]]),
+        matrix([["x", "1"]]),
+        '{"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {"a": 1}, "values": []}]}}',
+    ],
+)
+def test_a_range_that_is_none(text: str) -> None:
+    with answering(body(text)) as url, pytest.raises(PrometheusRefused):
+        Prometheus(url).query_range("up", 60.0, 180.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "query processing would load too many samples into memory in query execution",
+        "query timed out in expression evaluation",
+        "the query exceeded the maximum number of chunks (limit: 2000000 chunks) (err-mimir-max-chunks-per-query)",
+    ],
+)
+def test_a_question_that_is_too_large_is_told_apart(words: str) -> None:
+    """It may be asked again over a shorter stretch."""
+    text = json.dumps({"status": "error", "errorType": "execution", "error": words})
+    with answering(body(text, 422)) as url, pytest.raises(PrometheusOverwhelmed, match=words[:30]):
+        Prometheus(url).query_range("up", 60.0, 180.0, 60.0)

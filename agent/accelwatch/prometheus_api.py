@@ -25,6 +25,14 @@ QUESTION_SECONDS = 10.0
 # So many questions at once: Prometheus itself answers 20 at a time (--query.max-concurrency).
 AT_ONCE = 6
 _CHUNK = 1 << 20
+# Prometheus' words for a query over --query.max-samples or --query.timeout (promql/engine.go); Mimir's, for its limits.
+_TOO_MUCH = (
+    "too many samples",
+    "query timed out",
+    "exceeded maximum resolution",
+    "err-mimir-max",
+    "limit was exceeded",
+)
 _WORDS_LIMIT = 300
 
 
@@ -40,6 +48,10 @@ class PrometheusRefused(PrometheusError):
     """It answered, but not with an answer to the question."""
 
 
+class PrometheusOverwhelmed(PrometheusRefused):
+    """The question is too large for it or for us: a shorter stretch of time may be answered."""
+
+
 class Sample(msgspec.Struct, frozen=True):
     """One series of an instant query. Labels that are absent are empty, as Prometheus sees them."""
 
@@ -50,11 +62,22 @@ class Sample(msgspec.Struct, frozen=True):
         return self.labels.get(label, "")
 
 
+class Series(msgspec.Struct, frozen=True):
+    """One series of a range query: values by their wall time."""
+
+    labels: Mapping[str, str]
+    values: Sequence[tuple[float, float]]
+
+    def __getitem__(self, label: str) -> str:
+        return self.labels.get(label, "")
+
+
 class Prometheus:
     """`url`: its base, also below a path. Raises `ValueError` for what is none."""
 
     def __init__(self, url: str, seconds: float = QUESTION_SECONDS) -> None:
         self.url = _checked(url)
+        self.warnings: set[str] = set()  # of all answers: above all that one is not whole
         self._seconds = seconds
 
     def ask(self, questions: Mapping[str, str], at: float) -> dict[str, list[Sample]]:
@@ -75,6 +98,27 @@ class Prometheus:
             raise self._strange(error) from error
         return [sample for sample in samples if math.isfinite(sample.value)]
 
+    def query_range(self, question: str, start: float, end: float, step: float) -> list[Series]:
+        """At `start`, and every `step` seconds until `end`. Values that are no number are left out.
+
+        Raises `PrometheusError`, `PrometheusOverwhelmed` where a shorter stretch may be answered.
+        """
+        span = [("start", f"{start:.3f}"), ("end", f"{end:.3f}"), ("step", f"{step:.3f}")]
+        data = self._get("query_range", [("query", question), *span, ("timeout", f"{0.9 * self._seconds:g}s")])
+        try:
+            kind, result = data["resultType"], data["result"]
+            if kind != "matrix":
+                raise PrometheusRefused(f"{self.url}: gave a {kind} for a matrix: {question}")
+            return [
+                Series(
+                    _labels(series["metric"]),
+                    [(float(at), value) for at, text in series["values"] if math.isfinite(value := float(text))],
+                )
+                for series in result
+            ]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise self._strange(error) from error
+
     def label_values(self, label: str, selectors: Sequence[str], start: float, end: float) -> list[str]:
         """Values that a label had in series of these selectors. Raises `PrometheusError`."""
         matches = [("match[]", selector) for selector in selectors]
@@ -90,7 +134,7 @@ class Prometheus:
         # Long queries do not fit into a URL; label values take a GET only.
         request = (
             urllib.request.Request(address, encoded.encode())  # noqa: S310 - http or https, as checked
-            if path == "query"
+            if path in ("query", "query_range")
             else urllib.request.Request(f"{address}?{encoded}")  # noqa: S310
         )
         deadline = time.monotonic() + self._seconds
@@ -113,6 +157,8 @@ class Prometheus:
             raise self._strange(error) from error
         if not isinstance(answer, dict) or answer.get("status") != "success" or "data" not in answer:
             raise self._strange(answer.get("error", "no `data`") if isinstance(answer, dict) else "no object")
+        if isinstance(warnings := answer.get("warnings"), list):
+            self.warnings.update(str(warning)[:_WORDS_LIMIT] for warning in warnings)
         return answer["data"]
 
     def _body(self, response: Any, deadline: float) -> bytes:
@@ -122,7 +168,9 @@ class Prometheus:
             chunks.append(chunk)
             size += len(chunk)
             if size > ANSWER_LIMIT_BYTES:
-                raise PrometheusRefused(f"{self.url}: an answer of more than {ANSWER_LIMIT_BYTES >> 20} MB; cut off")
+                raise PrometheusOverwhelmed(
+                    f"{self.url}: an answer of more than {ANSWER_LIMIT_BYTES >> 20} MB; cut off"
+                )
             if time.monotonic() > deadline:
                 raise PrometheusUnreachable(f"{self.url}: no whole answer within {self._seconds:g} s")
         return b"".join(chunks)
@@ -137,7 +185,8 @@ class Prometheus:
             words = str(json.loads(text)["error"])
         except (ValueError, KeyError, TypeError, RecursionError):
             words = f"HTTP {error.code} {error.reason}; expected the base URL of a Prometheus"
-        return PrometheusRefused(f"{self.url}: {words[:_WORDS_LIMIT]}")
+        kind = PrometheusOverwhelmed if any(sign in words for sign in _TOO_MUCH) else PrometheusRefused
+        return kind(f"{self.url}: {words[:_WORDS_LIMIT]}")
 
     def _strange(self, error: object) -> PrometheusRefused:
         return PrometheusRefused(

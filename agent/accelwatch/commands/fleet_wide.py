@@ -31,27 +31,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def moment(text: str | None, now: float) -> float:
+def moment(text: str | None, now: float, option: str = "--at") -> float:
     """Seconds since the epoch; a time without a zone is UTC, as ours are. Raises `ValueError`."""
     if text is None:
         return now
     try:
         at = now - config.seconds(text)
     except ValueError:
-        at = _absolute(text)
+        at = _absolute(text, option)
     if at > now + 1.0:
-        raise ValueError(f"--at: {text!r} is yet to come")
+        raise ValueError(f"{option}: {text!r} is yet to come")
     return at
 
 
-def _absolute(text: str) -> float:
+def _absolute(text: str, option: str) -> float:
     if _NUMBER.fullmatch(text):
         return float(text)
     try:
         read = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f"--at: expected a time such as 2026-01-31T12:00:00Z, seconds since the epoch, or 2h, got {text!r}"
+            f"{option}: expected a time such as 2026-01-31T12:00:00Z, seconds since the epoch, or 2h, got {text!r}"
         ) from None
     return (read if read.tzinfo is not None else read.replace(tzinfo=datetime.UTC)).timestamp()
 

@@ -52,7 +52,7 @@ class Counted(NamedTuple):
 def read(path: Path) -> Inputs:
     """The counts with their exposure, and beside them what can only be shown. Raises `CountsError`, `OSError`."""
     notes: list[str] = []
-    rows = list(_rows(path, notes))
+    rows = list(read_rows(path, notes))
     if not rows:
         raise CountsError(
             f"{path}: no line with counts; expected a header with {', '.join(REQUIRED)} and lines below it"
@@ -66,7 +66,7 @@ def read(path: Path) -> Inputs:
         name = f"{row.study} {row.cluster}".strip()
         group = name if len(shared[row.study, row.cluster]) == 1 else f"{name} {row.model}"
         if row.count is None or row.hours is None or row.class_.endswith(CLAIM_ENDING):
-            published.append(_published(row, group))
+            published.append(as_published(row, group))
         else:
             counted[group, row.model, row.class_].append(Counted(row, row.count, row.hours))
     cells = [_cell(path, group, same, notes) for (group, _, _), same in counted.items()]
@@ -128,18 +128,22 @@ def _of_classes(cells: list[Cell]) -> Iterator[str]:
             yield f"{cell.group}: {cell.class_} is not observable on {cell.vendor} by accelwatch; {what}."
 
 
-def _published(row: Row, group: str) -> Published:
+def as_published(row: Row, group: str) -> Published:
+    """The line as somebody else's figure, a claim among them called one."""
     if row.class_.endswith(CLAIM_ENDING) or "claim" in row.source.lower():
         standing = Standing.CLAIM
+    elif row.count is None:
+        standing = Standing.FIGURE
     else:
-        standing = Standing.FIGURE if row.count is None else Standing.COUNT
+        standing = Standing.COUNT if row.hours is None else Standing.COUNTED
     return Published(
         group=group, vendor=row.vendor, model=row.model, class_=row.class_, standing=standing,
         count=row.count, hours=row.hours, source=row.source,
     )  # fmt: skip
 
 
-def _rows(path: Path, notes: list[str]) -> Iterator[Row]:
+def read_rows(path: Path, notes: list[str]) -> Iterator[Row]:
+    """The lines one by one. `notes` gets what was passed over. Raises `CountsError`, `OSError`."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             reader = csv.DictReader(file, strict=True)
