@@ -18,7 +18,7 @@ SUMS = {
     "lost": ("accelwatch:run_interruptions:lost_device_seconds1h", "model", "class"),
     "drills": ("accelwatch:drills:count1h", "vendor", "class"),
     "repair": ("accelwatch:fault:repair_seconds", "class", "vendor"),
-    "detect": ("accelwatch:run_interruption:detect_seconds", "vendor", "cluster"),
+    "detect": ("accelwatch:run_interruption:detect_seconds", "model", "cause"),
 }
 
 
@@ -38,7 +38,7 @@ def answers(url: str, cluster: str, end: int, days: int) -> dict[str, dict[tuple
     }
 
 
-def expected(truth: Truth, cluster: str) -> dict[str, dict[tuple[str, str], int]]:
+def expected(truth: Truth) -> dict[str, dict[tuple[str, str], int]]:
     vendors = {life.node.model.name: life.node.model.vendor for life in truth.lives}
     repairs: Counter[tuple[str, str]] = Counter()
     for (model, class_), seconds in truth.repairs.items():
@@ -53,7 +53,7 @@ def expected(truth: Truth, cluster: str) -> dict[str, dict[tuple[str, str], int]
         "lost": truth.lost,
         "drills": truth.drills,
         "repair": repairs,
-        "detect": {(vendor, cluster): sum(seconds) for vendor, seconds in truth.detects.items()},
+        "detect": {key: sum(seconds) for key, seconds in truth.detects.items()},
     }
     return {name: {key: value for key, value in of.items() if value} for name, of in found.items()}
 

@@ -9,7 +9,7 @@ import numpy as np
 from quarters import lives, nodes
 from quarters.lives import Life
 from quarters.nodes import Node
-from quarters.plan import HOUR, INTERRUPTIONS, RUN_ENDING, Model, Plan, models
+from quarters.plan import HOUR, RUN_ENDING, Model, Plan, models
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,6 @@ def _interruptions(random: np.random.Generator, plan: Plan, model: Model, hours:
             lost=int(plan.devices * random.lognormal(6.5, 1.0)),
             detect=1 + int(random.lognormal(3.5, 1.5)),
         )
-        for cause, rate in INTERRUPTIONS.items()
+        for cause, rate in plan.interruptions.items()
         for _ in range(random.poisson(rate * hours))
     ]

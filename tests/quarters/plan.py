@@ -73,6 +73,7 @@ class Plan:
     lead_hours: int = 0
     cluster: str = "synthetic"
     rates: Mapping[str, float] = field(default_factory=lambda: RATES)
+    interruptions: Mapping[str, float] = field(default_factory=lambda: INTERRUPTIONS)
     nvidia_times: float = 1.0
     spread: float = 0.0
     lemons: int = 0

@@ -7,14 +7,24 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from quarters import backfill, fleet, truth
+from accelwatch.prometheus_api import Prometheus
+from accelwatch.reliability import measured
+from accelwatch.reliability.recorded import Window
+from quarters import backfill, compared, fleet, truth
 from quarters.fleet import Fleet
-from quarters.plan import RATES, Plan
+from quarters.plan import DAY, INTERRUPTIONS, RATES, Plan
 from quarters.truth import Truth
 
 # Few devices, so that it takes seconds, with the events of many.
-SMALL = Plan(seed=2, nodes=20, devices=2, rates={class_: 7 * rate for class_, rate in RATES.items()})
+SMALL = Plan(
+    seed=2,
+    nodes=20,
+    devices=2,
+    rates={class_: 7 * rate for class_, rate in RATES.items()},
+    interruptions={cause: 7 * rate for cause, rate in INTERRUPTIONS.items()},
+)
 QUARTERS: Mapping[str, Plan] = {
     "vendors alike": SMALL,
     # What was recorded before the window is not of it.
@@ -44,3 +54,15 @@ def backfilled(plan: Plan, directory: Path) -> Iterator[Backfilled]:
     seconds = time.monotonic() - began
     with backfill.served(directory / "tsdb", directory) as url:
         yield Backfilled(url, end, one, truth.of(one), samples, seconds)
+
+
+def differences(quarter: Backfilled, document: dict[str, Any]) -> list[str]:
+    """Between the truth and a report of this window, or what it was made from."""
+    window = Window(quarter.end - quarter.fleet.plan.days * DAY, quarter.end)
+    inputs = measured.read(Prometheus(quarter.url, seconds=100), window)
+    return [
+        *compared.of_rates(document, quarter.truth),
+        *compared.of_inputs(inputs, quarter.truth),
+        *compared.of_lifetimes(inputs, quarter.truth),
+        *compared.of_verdicts(document, times=quarter.fleet.plan.nvidia_times),
+    ]

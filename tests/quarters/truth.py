@@ -29,7 +29,7 @@ class Truth:
     repairs: dict[Key, list[int]]
     interruptions: Counter[Key]
     lost: Counter[Key]
-    detects: dict[str, list[int]]  # vendor -> seconds
+    detects: dict[Key, list[int]]
     drills: Counter[Key]  # vendor, class
     lives: list[Life]  # those that were in service in the window
 
@@ -57,9 +57,9 @@ def of(fleet: Fleet) -> Truth:
             if one.cleared is not None and start <= one.cleared < end:
                 repairs[model, one.class_].append(one.cleared - one.at)
     run_ends = [one for one in fleet.interruptions if start <= one.at < end]
-    detects: dict[str, list[int]] = defaultdict(list)
+    detects: dict[Key, list[int]] = defaultdict(list)
     for run_end in run_ends:
-        detects[run_end.model.vendor].append(run_end.detect)
+        detects[run_end.model.name, run_end.cause].append(run_end.detect)
     lost: Counter[Key] = Counter()
     for run_end in run_ends:
         lost[run_end.model.name, run_end.cause] += run_end.lost
