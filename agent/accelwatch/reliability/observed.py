@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from accelwatch.reliability.cells import Cell, Durations, Fleet, Interruptions, Lifetime, Measure, NodeTime, Unit
 from accelwatch.reliability.classes import known, observable
+from accelwatch.reliability.recorded import DAY
 from accelwatch.reliability.tally import HOST, Kin, Place, Serial, Sums, Tally, sums
 from accelwatch.taxonomy.loader import load
 from accelwatch.taxonomy.model import Kind
@@ -217,6 +218,8 @@ def lifetimes(names: Mapping[Kin, str], tally: Tally) -> list[Lifetime]:
             continue
         began, ended = tally.began(one.first_day, one.first_samples), tally.ended(one.last_day, one.last_samples)
         if one.first_day == one.last_day:
+            # It may have gone long before the day's end: it was there from the day's beginning, or from its own.
+            began = max(tally.window.start + one.first_day * DAY, one.installed)
             ended = min(tally.window.end, began + one.first_samples * tally.every)
         # Seen to begin: nobody watched it before because it was not there.
         entered = 0.0 if one.installed >= began - tally.every else (began - one.installed) / HOUR
