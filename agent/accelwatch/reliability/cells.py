@@ -149,6 +149,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     cells: Sequence[Cell] = ()
     incidents: Sequence[Cell] = ()  # cascades joined to one, under the class of their root
     interruptions: Sequence[Interruptions] = ()
+    runs_counted: bool = False  # a group without interruptions had none; else nothing is known of them
     fleets: Sequence[Fleet] = ()
     durations: Sequence[Durations] = ()
     lifetimes: Sequence[Lifetime] = ()

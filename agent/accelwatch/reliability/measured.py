@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from accelwatch.prometheus_api import Prometheus, PrometheusError
 from accelwatch.reliability import missing, observed, published
 from accelwatch.reliability.cells import Inputs
-from accelwatch.reliability.recorded import DAY, QUESTIONS, RECORDED_EVERY, Match, Window, asked
+from accelwatch.reliability.recorded import DAY, QUESTIONS, RECORDED_EVERY, Match, Window, asked, left_out
 from accelwatch.reliability.tally import Tally
 
 # A rate that changes shows in parts of a window: (from so many days on, so many days a part).
@@ -52,6 +52,7 @@ def read(
         window=(_time(window.start), _time(window.end)),
         cells=observed.cells(names, tally),
         interruptions=observed.interruptions(names, tally),
+        runs_counted="interruptions" not in left_out(matches),
         fleets=fleets,
         durations=observed.durations(names, tally),
         lifetimes=lifetimes,
