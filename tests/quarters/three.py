@@ -12,7 +12,7 @@ from typing import Any
 from accelwatch.prometheus_api import Prometheus
 from accelwatch.reliability import measured
 from accelwatch.reliability.recorded import Window
-from quarters import backfill, compared, fleet, truth
+from quarters import backfill, compared, fleet, outcomes, truth
 from quarters.fleet import Fleet
 from quarters.plan import DAY, INTERRUPTIONS, RATES, Plan
 from quarters.truth import Truth
@@ -64,5 +64,6 @@ def differences(quarter: Backfilled, document: dict[str, Any]) -> list[str]:
         *compared.of_rates(document, quarter.truth),
         *compared.of_inputs(inputs, quarter.truth),
         *compared.of_lifetimes(inputs, quarter.truth),
+        *outcomes.of_outcomes(document, quarter.fleet, quarter.truth),
         *compared.of_verdicts(document, times=quarter.fleet.plan.nvidia_times),
     ]
