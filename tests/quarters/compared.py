@@ -8,7 +8,7 @@ from typing import Any
 
 from accelwatch.reliability.cells import Inputs, Measure
 from quarters.coverage import LEAST_EXPECTED, Share, least
-from quarters.plan import HOUR, RUN_ENDING
+from quarters.plan import HOUR, LEMON_CLASS, RUN_ENDING
 from quarters.truth import Truth
 
 # Times of a device's life are known by the hourly samples that it has.
@@ -90,3 +90,14 @@ def of_verdicts(document: dict[str, Any], *, times: float) -> Iterator[str]:
             yield f"{one['class']}, {one['a']} and {one['b']}: called different"
         if chosen and differs and one["verdict"] != "different":
             yield f"{one['a']} and {one['b']}: {one['events']} events, a true ratio of {times}: {one['verdict']}"
+
+
+def of_bad_devices(document: dict[str, Any], truth: Truth) -> Iterator[str]:
+    """Named, shown with the bootstrap, and no difference between the vendors, whatever the exact interval says."""
+    worst = max(truth.by_serial, key=lambda serial: truth.by_serial[serial][LEMON_CLASS])
+    shown = [one for one in document["rates"] if one["class"] == LEMON_CLASS and one.get("bootstrap")]
+    if not any(worst in (one["top_device"] or "") for one in shown):
+        yield f"{worst} is not named as the top device of {LEMON_CLASS}: {shown}"
+    of_class = [one for one in document["ratios"] if one["class"] == LEMON_CLASS]
+    if not any(one["p_value"] < 0.001 and one["bootstrap"] and one["verdict"] != "different" for one in of_class):
+        yield f"no ratio of {LEMON_CLASS} is held back by the bootstrap: {of_class}"

@@ -29,7 +29,7 @@ QUARTERS: Mapping[str, Plan] = {
     "vendors alike": SMALL,
     # What was recorded before the window is not of it.
     "hardware of one vendor fails three times as often": replace(SMALL, seed=1, nvidia_times=3.0, lead_hours=30),
-    "one bad device, and devices that differ": replace(SMALL, seed=4, lemon_chance=1 / 80, spread=0.5),
+    "one bad device": replace(SMALL, seed=11, lemon_chance=1 / 80),
 }
 
 
@@ -66,4 +66,5 @@ def differences(quarter: Backfilled, document: dict[str, Any]) -> list[str]:
         *compared.of_lifetimes(inputs, quarter.truth),
         *outcomes.of_outcomes(document, quarter.fleet, quarter.truth),
         *compared.of_verdicts(document, times=quarter.fleet.plan.nvidia_times),
+        *(compared.of_bad_devices(document, quarter.truth) if quarter.fleet.plan.lemon_chance else ()),
     ]
