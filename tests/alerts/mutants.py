@@ -58,6 +58,21 @@ EQUIVALENT = (
         "7200s",
         "the minuend reads one hour and has no partner for more",
     ),
+    Equivalent(
+        "accelwatch:hang_cause:first",
+        "min by (cluster, run_id, attempt) (accelwatch:hang_cause:first_seen_timestamp_seconds) + ",
+        "16",
+        "these are moments of evaluations, which are 5, 10, 15 s or more apart",
+    ),
+    *(
+        Equivalent(
+            rule,
+            "last_over_time(accelwatch:run_interruptions:counted_until_timestamp_seconds[",
+            "180000s",
+            "a day without this rule is a day without `first_recorded`, by which it is first known afterwards",
+        )
+        for rule in ("accelwatch:run_interruptions:count1h", "accelwatch:run_interruptions:lost_device_seconds1h")
+    ),
 )
 
 
