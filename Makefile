@@ -58,7 +58,7 @@ month: $(VENV)/.installed-test
 	@$(BIN)/python tests/replay/month.py
 
 # What the report says of quarters whose true rates are known: intervals, differences, three of them through Prometheus, and
-# 1,000 devices over 90 days. About ten minutes.
+# 1,000 devices over 90 days. About five minutes.
 quarters: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@PYTHONPATH=tests $(BIN)/python -m quarters.run
