@@ -312,26 +312,25 @@ def _time_to_detect() -> Panel:
 
 
 def _episodes(by: str) -> str:
-    """Per device; what was not there at the beginning of the time shown was 0 then."""
+    """Per device, of those that had one."""
     labels = f"{C},{V},{M},{HARDWARE}"
-    last = f"sum by ({by}) (last_over_time(accelwatch:fault_episodes:last{{{labels}}}[3h]))"
-    before = f"sum by ({by}) (last_over_time(accelwatch:fault_episodes:last{{{labels}}}[3h] offset $__range))"
-    return f"clamp_min({last} - ({before} or 0 * {last}), 0)"
+    return f"round(sum by ({by}) (sum_over_time(accelwatch:serial_fault_episodes:count1h{{{labels}}}[$__range])))"
 
 
 def _offenders() -> Panel:
-    by = "cluster, node, vendor, model, device"
+    by = "cluster, node, vendor, model, device, serial"
     return table(
         10,
         "Top offenders",
         "The devices with the most hardware faults in the time shown; the first to be replaced, or to be looked at for "
-        "what they share. A counter that is older than Prometheus counts in full.",
+        "what they share. A device that was replaced is one row, its successor another.",
         [Query(f"topk(15, {_episodes(by)} > 0)")],
         [
             Column(field="A", title="Faults", decimals=0, width=80),
             Column(field="node", title="Node", links=[links.to_node()]),
             VENDOR,
             Column(field="device", title="Device", width=80),
+            Column(field="serial", title="Serial"),
             Column(field="model", title="Model"),
             CLUSTER,
         ],
