@@ -36,28 +36,7 @@ class Equivalent:
     reason: str
 
 
-_RECORDED_AN_HOUR_AGO = (
-    "what it reads of the hour before last was recorded by the evaluation an hour ago, which is used"
-)
 EQUIVALENT = (
-    Equivalent(
-        "accelwatch:fault_episodes:count1h",
-        "min_over_time(accelwatch_fault_episodes_total[",
-        "7200s",
-        _RECORDED_AN_HOUR_AGO,
-    ),
-    Equivalent(
-        "accelwatch:device_exposure:seconds1h",
-        "min_over_time(accelwatch_device_exposure_seconds_total[",
-        "7200s",
-        _RECORDED_AN_HOUR_AGO,
-    ),
-    Equivalent(
-        "accelwatch:fault_episodes:count1h",
-        "0 * max by (cluster, node, vendor, device, model, class) (last_over_time(accelwatch_fault_episodes_total[",
-        "7200s",
-        "the minuend reads one hour and has no partner for more",
-    ),
     Equivalent(
         "accelwatch:hang_cause:first",
         "min by (cluster, run_id, attempt) (accelwatch:hang_cause:first_seen_timestamp_seconds) + ",
