@@ -47,8 +47,8 @@ def least(share: float, of: int) -> float:
 @dataclass
 class Found:
     """Of rates: `exact` are the exact intervals that hold the true one, `bootstrap` those of the bootstrap where it is
-    shown, `shown` the one that a reader is to take: the bootstrap's where there is one. Of ratios, class by class and
-    chosen beforehand: those called different. `events`: both sides' of each of the latter."""
+    shown, `shown` the one that a reader is to take: the bootstrap's where there is one. Of ratios, class by class, and
+    chosen beforehand between models of two vendors: those called different. `events`: both sides' of each of these."""
 
     exact: Share = field(default_factory=Share)
     bootstrap: Share = field(default_factory=Share)
@@ -59,8 +59,7 @@ class Found:
 
 
 def through_counts(plan: Plan, seeds: Iterable[int], path: Path) -> Found:
-    """Each quarter written to a file, and read as `accelwatch report --counts` reads it. `chosen` is of the two
-    vendors' elder models."""
+    """Each quarter written to a file, and read as `accelwatch report --counts` reads it."""
     found = Found()
     for seed in seeds:
         one, true = _drawn(plan, seed)
@@ -102,6 +101,6 @@ def _judge(report: dict[str, Any], true: Truth, found: Found) -> None:
     for one in report["ratios"]:
         found.of_classes.add(one["verdict"] == "different")
     for one in report["primary"]:
-        if {one["a"].split()[-1], one["b"].split()[-1]} == {"910B3", "H100"}:
+        if one["vendor_a"] != one["vendor_b"]:
             found.chosen.add(one["verdict"] == "different")
             found.events.append(one["events"])

@@ -10,7 +10,7 @@ from quarters.coverage import Share, least, through_cells, through_counts
 from quarters.plan import LEMON_CLASS, Plan
 
 CONFIDENCE, FALSE_DIFFERENCES, POWER = 0.95, 0.05, 0.90
-# Nodes of 8 devices over four models: at 20 and a ratio of 3 the elder models have 60 events in all, on average.
+# Nodes of 8 devices over four models: at 20 and a ratio of 3 two models have 58 events in all, on average.
 COUNTED = Plan(seed=0, nodes=24)
 THREE_TIMES = Plan(seed=0, nodes=20, nvidia_times=3.0)
 # What the exact interval does not know of: bad devices, and devices that all differ. Ten nodes a model.
@@ -49,10 +49,10 @@ class Line:
 
 def equal_rates(quarters: Iterable[int], directory: Path) -> list[Line]:
     found = through_counts(COUNTED, quarters, directory / "counts.csv")
-    ratios = Share(found.of_classes.hits + found.chosen.hits, found.of_classes.of + found.chosen.of)
     return [
         Line("95 % intervals that hold the true rate", found.exact, at_least=least(CONFIDENCE, found.exact.of)),
-        Line("equal rates called different", ratios, at_most=FALSE_DIFFERENCES),
+        Line("equal rates called different, class by class", found.of_classes, at_most=FALSE_DIFFERENCES),
+        Line("equal rates called different, chosen beforehand", found.chosen, at_most=FALSE_DIFFERENCES),
     ]
 
 
