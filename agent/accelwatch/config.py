@@ -124,13 +124,15 @@ class BasicAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 class Alertmanager(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the fast path posts to. `runbooks`, `min_run_devices`: as given to `rules export`; the first is what
-    runbook links begin with, the second how many devices, over all nodes, a run needs to be worth a page.
+    runbook links begin with, the second how many devices, over all nodes, a run needs to be worth a page. `dashboards`:
+    the Grafana that has them, likewise.
     `prometheus`: the address that a page's `accelwatch why` line asks.
     """
 
     urls: tuple[str, ...] = ()
     basic_auth: BasicAuth | None = None
     runbooks: str = "runbooks"
+    dashboards: str | None = None
     min_run_devices: int = 8
     prometheus: str | None = None
 
@@ -219,9 +221,12 @@ def _check_alertmanager(section: Alertmanager, refuse: Callable[[str, str], None
             refuse(f"alertmanager.urls[{number}]", str(error)[:1].upper() + str(error)[1:])
     if section.min_run_devices < 1:
         refuse("alertmanager.min_run_devices", f"Expected 1 or more devices, got {section.min_run_devices}")
-    asked = section.prometheus
-    if asked is not None and not re.fullmatch(r"https?://[!-~]+", asked):
-        refuse("alertmanager.prometheus", f"Expected a URL such as `http://prometheus.example:9090`, got `{asked}`")
+    for name, asked, example in (
+        ("prometheus", section.prometheus, "http://prometheus.example:9090"),
+        ("dashboards", section.dashboards, "https://grafana.example"),
+    ):
+        if asked is not None and not re.fullmatch(r"https?://[!-~]+", asked):
+            refuse(f"alertmanager.{name}", f"Expected a URL such as `{example}`, got `{asked}`")
     auth = section.basic_auth
     if auth is not None and not Path(auth.password_file).is_absolute():
         path = "alertmanager.basic_auth.password_file"

@@ -73,6 +73,55 @@ def test_runbooks_are_under_the_sites_address(tmp_path: Path) -> None:
                     assert rule["annotations"]["runbook_url"] == address
 
 
+def test_each_alert_links_to_its_runs_dashboard_else_to_its_nodes(tmp_path: Path) -> None:
+    directory = export(tmp_path, "--dashboards", "https://grafana.example.org/", "--cluster-label", "k8s_cluster")
+    notes = [
+        rule["annotations"]
+        for path in directory.glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    (link,) = {note["dashboard_url"] for note in notes}
+    (tmp_path / "rule.yml").write_text(
+        yaml.safe_dump(
+            {"groups": [{"name": "g", "rules": [{"alert": "A", "expr": "x", "annotations": {"dashboard_url": link}}]}]}
+        )
+    )
+    base = "https://grafana.example.org/d/accelwatch"
+    expected = {
+        '{run_id="a/b c",node="n",k8s_cluster="k"}': f"{base}-run?var-run=a%2Fb+c&var-cluster=k&from=now-1h&to=now",
+        '{node="n",k8s_cluster="k"}': f"{base}-node?var-node=n&var-cluster=k&from=now-1h&to=now",
+        '{rack="r"}': f"{base}-fleet?from=now-1h&to=now",
+    }
+    tests = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": f"x{labels}", "values": "1x5"}],
+            "alert_rule_test": [
+                {
+                    "alertname": "A",
+                    "eval_time": "1m",
+                    "exp_alerts": [
+                        {
+                            "exp_labels": dict(re.findall(r'(\w+)="([^"]*)"', labels)),
+                            "exp_annotations": {"dashboard_url": url},
+                        }
+                    ],
+                }
+            ],
+        }
+        for labels, url in expected.items()
+    ]
+    (tmp_path / "link_test.yml").write_text(yaml.safe_dump({"rule_files": ["rule.yml"], "tests": tests}, width=1000))
+    said = promtool("test", "rules", str(tmp_path / "link_test.yml"))
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_without_a_grafana_no_alert_links_to_one(tmp_path: Path) -> None:
+    assert not [path for path in export(tmp_path).glob("*.yml") if "dashboard_url" in path.read_text()]
+
+
 def test_no_rule_template_or_inhibition_keeps_the_old_label_of_the_cluster(tmp_path: Path) -> None:
     directory = export(tmp_path, "--cluster-label", "k8s_cluster")
     assert not [text for text in expressions(directory) if re.search(r"\bcluster\b", text)]
@@ -133,6 +182,8 @@ def test_rules_of_an_earlier_version_go_and_the_sites_own_stay(tmp_path: Path) -
         ("--cluster-label", "node"),
         ("--runbooks", "https://x y"),
         ("--runbooks", ""),
+        ("--dashboards", "grafana"),
+        ("--dashboards", 'https://x"y'),
     ],
 )
 def test_a_name_that_prometheus_would_not_take_is_refused(

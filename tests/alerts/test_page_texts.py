@@ -44,6 +44,7 @@ TEXTS = {
     "Do: Take the node out of the scheduler; when no process holds the GPU, reset it (nvidia-smi --gpu-reset -i <GPU>).\n"
     "Whole run: accelwatch why 4711 --prometheus http://prometheus:9090",
     "runbook_url": "https://runbooks.example/AccelwatchMemUncorrectable.md",
+    "dashboard_url": "https://grafana.example/d/accelwatch-run?var-run=4711&from=now-1h",
 }
 
 
@@ -140,6 +141,7 @@ def test_the_body_says_what_since_when_which_part_what_to_do_and_where_to_read_o
         "Since 03:12:00 UTC, Sun 8 Mar.",
         *TEXTS["description"].splitlines(),
         "Runbook: https://runbooks.example/AccelwatchMemUncorrectable.md",
+        "Dashboard: https://grafana.example/d/accelwatch-run?var-run=4711&from=now-1h",
     ]
 
 
@@ -167,7 +169,10 @@ def test_chat_does_not_take_words_for_links(rendered: Render) -> None:
     text = rendered("slack.body", alert())
     assert "-i &lt;GPU&gt;)" in text
     assert "Error &amp; more" in text
-    assert re.findall("<[^>]*>", text) == ["<https://runbooks.example/AccelwatchMemUncorrectable.md|Runbook>"]
+    assert re.findall("<[^>]*>", text) == [
+        "<https://runbooks.example/AccelwatchMemUncorrectable.md|Runbook>",
+        "<https://grafana.example/d/accelwatch-run?var-run=4711&from=now-1h|Dashboard>",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +212,7 @@ def test_pager_web_hook_chat_and_mail_get_the_same_page(sent: tuple[list[tuple[s
     assert duty["payload"]["component"] == "gpu-017"
     body = duty["payload"]["custom_details"]["firing"].splitlines()
     assert body[0] == TEXTS["summary"]
-    assert body[2:-1] == TEXTS["description"].splitlines()
+    assert body[2:-2] == TEXTS["description"].splitlines()
 
     assert web["/pager"]["alerts"][0]["annotations"] == TEXTS
 

@@ -181,3 +181,13 @@ def test_the_nodes_page_is_linked_where_its_address_is_known(node: str, listen: 
 def test_runbooks_have_one_base() -> None:
     assert wording.runbook("https://x/run/", "A") == {"runbook_url": "https://x/run/A.md"}
     assert wording.runbook("", "A") == {}
+
+
+def test_dashboards_are_those_that_the_rules_link_to() -> None:
+    of_run = {"run_id": "a/b c", "node": "n", "cluster": "k"}
+    base = "https://grafana/d/accelwatch"
+    url = f"{base}-run?var-run=a%2Fb+c&var-cluster=k&from=now-1h&to=now"
+    assert wording.dashboard("https://grafana/", of_run) == {"dashboard_url": url}
+    url = f"{base}-node?var-node=n&from=now-1h&to=now"
+    assert wording.dashboard("https://grafana", {"node": "n"}) == {"dashboard_url": url}
+    assert wording.dashboard(None, of_run) == {}

@@ -21,6 +21,8 @@ JOB, CLUSTER, RUNBOOKS, MIN_RUN_DEVICES = "accelwatch", "cluster", "runbooks", 8
 # A threshold on the size of a run, wherever it stands.
 _SIZE = re.compile(r"(\baccelwatch:(?:run:size|run:peak_devices|node_run:devices) (?:>=|<)) 8\b")
 _JOB = re.compile(r'(?<=\bjob)(=|!=)"accelwatch"')
+_ANNOTATED = re.compile(r"(\s+)runbook_url: runbooks/")
+_ADDRESS = re.compile(r"https?://[!#-~]+")
 _RUNBOOK = re.compile(r"(?<=runbook_url: )runbooks/")
 # The cluster's label: in a list of labels, as a matcher, or taken from an alert. As a word in a sentence it stays.
 _LISTS = re.compile(r"(?:\b(?:by|without|on|ignoring|group_left|group_right) \(|\b(?:group_by|equal): \[)[^)\]]*[)\]]")
@@ -68,6 +70,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     job: str = JOB
     cluster_label: str = CLUSTER
     runbooks: str = RUNBOOKS
+    dashboards: str = ""  # of a Grafana with the dashboards; empty: alerts have no link to one
     min_run_devices: int = MIN_RUN_DEVICES
 
     def __post_init__(self) -> None:
@@ -78,14 +81,33 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"--cluster-label: {label!r} is no free label name; expected one such as k8s_cluster")
         if not _URL.fullmatch(self.runbooks):
             raise ValueError(f"--runbooks: {self.runbooks!r} is no address; expected one such as https://wiki/runbooks")
+        if self.dashboards and not _ADDRESS.fullmatch(self.dashboards):
+            raise ValueError(
+                f"--dashboards: {self.dashboards!r} is no address; expected a Grafana's, such as https://grafana"
+            )
         if self.min_run_devices < 1:
             raise ValueError(f"--min-run-devices: {self.min_run_devices} is too small; expected 1 or more")
 
     def named(self, text: str) -> str:
         """A shipped file's text with these names; comments as they are."""
         return "".join(
-            line if line.lstrip().startswith("#") else self._line(line) for line in text.splitlines(keepends=True)
+            line if line.lstrip().startswith("#") else self._line(line) + self._dashboard(line)
+            for line in text.splitlines(keepends=True)
         )
+
+    def _dashboard(self, line: str) -> str:
+        """The annotation that follows a line of YAML with the runbook's: the dashboard of the run, or of the node."""
+        if not self.dashboards or (place := _ANNOTATED.match(line)) is None:
+            return ""
+        base = f"{self.dashboards.rstrip('/')}/d/accelwatch"
+        link = (
+            f"{{{{ with $labels.run_id }}}}{base}-run?var-run={{{{ urlquery . }}}}&{{{{ else }}}}"
+            f"{{{{ with $labels.node }}}}{base}-node?var-node={{{{ urlquery . }}}}&"
+            f"{{{{ else }}}}{base}-fleet?{{{{ end }}}}{{{{ end }}}}"
+            f"{{{{ with $labels.{self.cluster_label} }}}}var-cluster={{{{ urlquery . }}}}&{{{{ end }}}}"
+            f"from=now-1h&to=now"
+        )
+        return f'{place[1]}dashboard_url: "{link}"\n'
 
     def _line(self, line: str) -> str:
         line = _SIZE.sub(rf"\g<1> {self.min_run_devices}", line)
@@ -105,6 +127,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--job", default=JOB, metavar="J", help="the scrape job of the agents (default: %(default)s)")
     parser.add_argument(
         "--runbooks", default=RUNBOOKS, metavar="URL", help="where the runbooks are served; an alert's name is added"
+    )
+    parser.add_argument(
+        "--dashboards",
+        default="",
+        metavar="URL",
+        help="the Grafana that has the dashboards: each alert links to its own",
     )
     parser.add_argument(
         "--min-run-devices",
@@ -129,6 +157,7 @@ def run(options: argparse.Namespace) -> int:
             job=options.job,
             cluster_label=options.cluster_label,
             runbooks=options.runbooks,
+            dashboards=options.dashboards,
             min_run_devices=options.min_run_devices,
         )
         written = export(shipped.alerts(), directory, site)

@@ -65,7 +65,8 @@ class Pager:
         with self._lock:
             again = config.alertmanager.basic_auth != self._settings.basic_auth
             was, now = self._settings, config.alertmanager
-            if config.labels != self._config.labels or (was.runbooks, was.prometheus) != (now.runbooks, now.prometheus):
+            links = [(of.runbooks, of.dashboards, of.prometheus) for of in (was, now)]
+            if config.labels != self._config.labels or links[0] != links[1]:
                 self._notices = {number: (None, notice) for number, (_, notice) in self._notices.items()}
             self._config, self._settings = config, config.alertmanager
             wanted = {where.name: where for where in map(address.parse, config.alertmanager.urls)}
@@ -129,7 +130,8 @@ class Pager:
         return Notice(
             labels=labels,
             annotations=wording.texts(episode, candidate.known, config.node_name, class_, self._settings.prometheus)
-            | wording.runbook(self._settings.runbooks, labels["alertname"]),
+            | wording.runbook(self._settings.runbooks, labels["alertname"])
+            | wording.dashboard(self._settings.dashboards, labels),
             starts=episode.first_wall,
             url=wording.node_page(config.node_name, config.listen),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from collections.abc import Mapping
 
 from accelwatch.detectors.base import Known
@@ -90,6 +91,16 @@ def texts(
 def runbook(base: str, alertname: str) -> dict[str, str]:
     """The annotation of that name."""
     return {"runbook_url": f"{base.rstrip('/')}/{alertname}.md"} if base else {}
+
+
+def dashboard(base: str | None, labels: Mapping[str, str]) -> dict[str, str]:
+    """The annotation of that name, as `accelwatch rules export --dashboards` gives it to the rules' alerts."""
+    if not base:
+        return {}
+    run, node, cluster = (labels.get(name, "") for name in ("run_id", "node", "cluster"))
+    board = ("run", {"var-run": run}) if run else ("node", {"var-node": node})
+    asked = {**board[1], **({"var-cluster": cluster} if cluster else {}), "from": "now-1h", "to": "now"}
+    return {"dashboard_url": f"{base.rstrip('/')}/d/accelwatch-{board[0]}?{urllib.parse.urlencode(asked)}"}
 
 
 def node_page(node: str, listen: str) -> str:
