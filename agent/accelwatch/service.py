@@ -65,7 +65,9 @@ class Agent:
             own_pid=os.getpid(),
         )
         self._metrics = AgentMetrics()
-        self._pager = Pager(self.config, self._core.taxonomy, self._system_clock, self._metrics)
+        self._pager = Pager(
+            self.config, self._core.taxonomy, self._system_clock, self._metrics, secure=lambda: self.server.secure
+        )
         self._planned = self._core.maintenance
         self._pipeline = Pipeline(self._core, self._writer, self._publish, self._hand_to_pager)
         self._renderer = Renderer(self._metrics)

@@ -178,6 +178,10 @@ def test_the_nodes_page_is_linked_where_its_address_is_known(node: str, listen: 
     assert wording.node_page(node, listen) == url
 
 
+def test_a_page_behind_tls_is_linked_as_such() -> None:
+    assert wording.node_page("gpu-12", "0.0.0.0:9817", secure=True) == "https://gpu-12:9817/"
+
+
 def test_runbooks_have_one_base() -> None:
     assert wording.runbook("https://x/run/", "A") == {"runbook_url": "https://x/run/A.md"}
     assert wording.runbook("", "A") == {}

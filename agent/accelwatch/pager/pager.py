@@ -29,8 +29,16 @@ class Pager:
     """Called by the pipeline's thread; never blocks it. Off while no URL is configured."""
 
     def __init__(
-        self, config: Config, taxonomy: Taxonomy, clock: Clock, metrics: AgentMetrics, make: MakePoster | None = None
+        self,
+        config: Config,
+        taxonomy: Taxonomy,
+        clock: Clock,
+        metrics: AgentMetrics,
+        make: MakePoster | None = None,
+        secure: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`secure`: whether the node's own page is served by TLS now."""
+        self._secure = secure
         self._taxonomy = taxonomy
         self._clock = clock
         self._metrics = metrics
@@ -133,5 +141,5 @@ class Pager:
             | wording.runbook(self._settings.runbooks, labels["alertname"])
             | wording.dashboard(self._settings.dashboards, labels),
             starts=episode.first_wall,
-            url=wording.node_page(config.node_name, config.listen),
+            url=wording.node_page(config.node_name, config.listen, secure=self._secure()),
         )

@@ -103,12 +103,13 @@ def dashboard(base: str | None, labels: Mapping[str, str]) -> dict[str, str]:
     return {"dashboard_url": f"{base.rstrip('/')}/d/accelwatch-{board[0]}?{urllib.parse.urlencode(asked)}"}
 
 
-def node_page(node: str, listen: str) -> str:
+def node_page(node: str, listen: str, *, secure: bool = False) -> str:
     """Where the node's own page is, as far as the agent knows; empty: it does not."""
     host, _, port = listen.rpartition(":")
     if host in ("0.0.0.0", "[::]", "*"):  # noqa: S104 - only compared
         host = node
-    return f"http://{host}:{port}/" if _HOST.match(host) or host.startswith("[") else ""
+    scheme = "https" if secure else "http"
+    return f"{scheme}://{host}:{port}/" if _HOST.match(host) or host.startswith("[") else ""
 
 
 def _subject(episode: Episode) -> str:

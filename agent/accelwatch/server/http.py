@@ -133,6 +133,11 @@ class Server:
             self._access = access
         self._wake()
 
+    @property
+    def secure(self) -> bool:
+        """Whether it speaks TLS."""
+        return self._next_access.context is not None
+
     def start(self) -> None:
         """Starts answering."""
         self._thread.start()
