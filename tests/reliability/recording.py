@@ -34,6 +34,7 @@ def recorded(
     document = {
         "rule_files": [str(RULES / name) for name in ("serials.yml", "reliability.yml", "fleet.yml")],
         "evaluation_interval": "1m",
+        "group_eval_order": ["accelwatch-serials", "accelwatch-reliability-hourly", "accelwatch-reliability-30d"],
         "tests": [
             {
                 "interval": "1m",
