@@ -11,6 +11,7 @@ from accelwatch.detectors.draft import Draft
 from accelwatch.detectors.log_bursts import Burst, bursts
 from accelwatch.detectors.log_echoes import Heard, first_time, forgotten
 from accelwatch.faults.sign import Finding, Gone, Sign
+from accelwatch.logs.private import without_directories
 from accelwatch.readings.identity import DeviceKey
 from accelwatch.readings.log_event import Entry, LogEvent
 from accelwatch.taxonomy.lookup import Taxonomy
@@ -107,7 +108,7 @@ class LogEvents:
             events=news,
             link=event.link,
             pid=event.pid,
-            process=event.process,
+            process=None if event.process is None else without_directories(event.process),
             rank=event.rank,
             onset=None if waited is None else first.at - waited,
             wall=first.wall,
@@ -127,7 +128,7 @@ def _gone(entry: Entry, meaning: Meaning, context: Context) -> Gone:
         at=entry.at,
         device=_key(known),
         place=None if known is not None else _place(event),
-        because=f"the log says so: {event.text[:MESSAGE_CHARACTERS]}",
+        because=f"the log says so: {without_directories(event.text)[:MESSAGE_CHARACTERS]}",
     )
 
 
@@ -187,7 +188,7 @@ def _message(event: LogEvent, meaning: Meaning) -> str:
     code = f"{event.kind.capitalize() if event.kind == 'xid' else event.kind} {event.code}" if event.code else ""
     if not event.text:
         return f"{code}: {what}" if code else what
-    return f"{what}: {event.text}"[:MESSAGE_CHARACTERS]
+    return f"{what}: {without_directories(event.text)}"[:MESSAGE_CHARACTERS]
 
 
 def _task(event: LogEvent) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from accelwatch.faults.episode import Episode
+from accelwatch.logs.private import without_directories
 from accelwatch.readings.kernel import KernelRecord
 from accelwatch.sources.kmsg import RECORD_LIMIT_BYTES, RecordSplitter, parse_record
 from accelwatch.sources.privileged import PrivilegedReads
@@ -32,7 +33,7 @@ def slice_of(
 ) -> tuple[str, str]:
     """Lines of the kernel's own records around the fault, and what part of the log they are. Raises `Unreadable`.
 
-    Records that a user process wrote are left out, as everywhere.
+    Records that a user process wrote are left out, as everywhere; of paths, the last name is left.
     """
     if fault.boot_id is not None and fault.boot_id != boot_id:
         raise Unreadable(
@@ -57,7 +58,8 @@ def slice_of(
 
 
 def _text(records: list[KernelRecord]) -> str:
-    return "".join(f"<{record.level}>[{record.seconds:12.6f}] {record.text}\n" for record in records)
+    texts = ((record, without_directories(record.text)) for record in records)
+    return "".join(f"<{record.level}>[{record.seconds:12.6f}] {text}\n" for record, text in texts)
 
 
 def _records(path: Path, reads: PrivilegedReads) -> Iterator[KernelRecord]:
