@@ -45,3 +45,16 @@ def test_a_window_that_ends_with_a_sample_has_that_one_and_not_the_one_that_it_b
     end = str(quarter.end)
     assert main(["report", "--prometheus", quarter.url, "--window", "90d", "--end", end, "--json"]) == 0
     assert list(compared.of_rates(json.loads(capsys.readouterr().out), quarter.truth)) == []
+
+
+def test_what_is_matched_alone_is_as_it_was_among_all(quarter: Backfilled, capsys: pytest.CaptureFixture[str]) -> None:
+    """One vendor's models: their counts and exposure, and nobody else's."""
+    options = ["--match", "vendor=nvidia", "--match", "cluster=synthetic"]
+    assert main(["report", "--prometheus", quarter.url, "--window", "90d", "--json", *options]) == 0
+    rates = json.loads(capsys.readouterr().out)["rates"]
+    of_vendor = {model.name for model in quarter.fleet.models if model.vendor == "nvidia"}
+    assert {one["model"] for one in rates} == of_vendor
+    assert {(one["model"], one["class"]): one["count"] for one in rates if one["count"]} == {
+        key: count for key, count in quarter.truth.episodes.items() if key[0] in of_vendor
+    }
+    assert all(round(one["device_hours"] * 3600) == quarter.truth.seconds[one["model"], "powered"] for one in rates)
