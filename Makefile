@@ -23,7 +23,9 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+# With what its report is made by.
 run: install
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[report]'
 	@systemd/require-packages.sh $(APT_RUN)
 	@$(BIN)/accelwatch run
 

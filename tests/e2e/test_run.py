@@ -1,7 +1,9 @@
 """`accelwatch run` leaves nothing behind, however it is ended."""
 
+import configparser
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from accelwatch.simulator.cluster import _free_ports
 
@@ -47,15 +50,44 @@ def until(what: str, true: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def started(command: list[str], directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    command: list[str], directory: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """In a session of its own, as in a terminal; what it says goes to the file `screen`."""
     with (directory / "screen").open("wb") as screen:
-        process = subprocess.Popen(command, cwd=directory, stdout=screen, stderr=screen, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=directory, stdout=screen, stderr=screen, start_new_session=True, env=environment
+        )
     try:
         yield process
     finally:
         process.terminate()
         process.wait(15)
+
+
+def test_a_grafana_that_is_installed_is_provisioned(tmp_path: Path) -> None:
+    """A stand-in, since none can be installed here: it keeps its arguments, and runs."""
+    grafana = tmp_path / "bin" / "grafana-server"
+    grafana.parent.mkdir()
+    grafana.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\nexec sleep 600\n')
+    grafana.chmod(0o755)
+    screen = tmp_path / "screen"
+    environment = {**os.environ, "PATH": f"{grafana.parent}:{os.environ['PATH']}"}
+    with started([sys.executable, "-m", "accelwatch", "run", "--simulated"], tmp_path, environment) as cluster:
+        until("the cluster", lambda: cluster.poll() is not None or b"Faults as they are" in screen.read_bytes())
+    said = screen.read_text()
+    assert re.search(r"Grafana +http://127\.0\.0\.1:\d+/dashboards", said), said
+    arguments = (tmp_path / "arguments").read_text().split()
+    settings = configparser.RawConfigParser()
+    settings.read(arguments[arguments.index("--config") + 1])
+    provisioning = Path(settings["paths"]["provisioning"])
+    sources = yaml.safe_load((provisioning / "datasources" / "accelwatch.yml").read_text())["datasources"]
+    prometheus = re.search(r"Prometheus +(http://\S+?)/classic", said)
+    assert prometheus is not None
+    assert sources[0]["url"] == prometheus[1]
+    providers = yaml.safe_load((provisioning / "dashboards" / "accelwatch.yml").read_text())["providers"]
+    assert len(list(Path(providers[0]["options"]["path"]).glob("*.json"))) == 6
+    until("the end of its processes", lambda: not below(tmp_path))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["INT", "HUP"])

@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Its options."""
     parser.add_argument("--simulated", action="store_true", help="a simulated cluster even on a host with accelerators")
     parser.add_argument("--for", dest="duration", help="end the simulated cluster after so long, such as 2m")
+    parser.add_argument(
+        "--report-after",
+        default="3m",
+        help="write the report of the simulated cluster then, and anew each 5m (default %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

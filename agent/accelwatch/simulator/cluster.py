@@ -26,12 +26,16 @@ from accelwatch import shipped
 from accelwatch.clock import SystemClock
 from accelwatch.config import seconds
 from accelwatch.server.control import ControlError
+from accelwatch.simulator import cluster_grafana
 from accelwatch.simulator import scenario as scenarios
+from accelwatch.simulator.cluster_report import Reports, hastened
 from accelwatch.simulator.hardware import Hardware
 
 SCRAPE_SECONDS = 2
 CLUSTER = "simulated"
 START_SECONDS = 20.0
+# By then the scenario's faults have been recorded, a minute or two after they were seen.
+REPORT_AFTER = "3m"
 
 
 class Children:
@@ -78,13 +82,15 @@ class Children:
                 child.wait()
 
 
-def run_cluster(name: str, directory: Path, duration: str | None) -> int:
+def run_cluster(name: str, directory: Path, duration: str | None, report_after: str = REPORT_AFTER) -> int:
     """Runs until interrupted, or for `duration`. Raises what its parts raise."""
+    first_report = seconds(report_after)
     scenario = scenarios.load(name)
     directory = directory.resolve()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    ports = _free_ports(len(scenario.nodes) + 3)
+    ports = _free_ports(len(scenario.nodes) + 4)
+    grafana_port = ports.pop()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # hung up: its terminal is gone
         signal.signal(number, lambda *_: stop.set())
@@ -95,6 +101,7 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
     children = Children(directory)
     hardware = Hardware(_without_faults(scenario), directory, SystemClock(), ports[3:])
     pager = _pager(ports[2])
+    reports = Reports(f"http://127.0.0.1:{ports[0]}", directory / "report.html", first_report, _say)
     try:
         hardware.start()
         for node in scenario.nodes:
@@ -107,9 +114,11 @@ def run_cluster(name: str, directory: Path, duration: str | None) -> int:
         _monitoring(children, directory, [node.name for node in scenario.nodes], ports)
         _wait_until_ready([f"http://127.0.0.1:{port}" for port in ports[3:]], "/readyz", children)
         _wait_until_ready([f"http://127.0.0.1:{port}" for port in ports[:2]], "/-/ready", children)
-        _tell(scenario, directory, ports)
-        _play(scenario, hardware, stop, None if duration is None else seconds(duration), children)
+        grafana = _grafana(children, directory, ports[0], grafana_port)
+        _tell(scenario, directory, ports, grafana)
+        _play(scenario, hardware, stop, None if duration is None else seconds(duration), children, reports)
     finally:
+        reports.close()
         children.close()
         hardware.close()
         pager.shutdown()
@@ -133,6 +142,7 @@ def _play(
     stop: threading.Event,
     limit: float | None,
     children: Children,
+    reports: Reports,
 ) -> None:
     """Lets the scenario's faults begin at their times, counted from when everything was ready."""
     began = time.monotonic()
@@ -140,6 +150,7 @@ def _play(
     while not stop.wait(0.5):
         children.check()
         passed = time.monotonic() - began
+        reports.step(passed)
         while coming and coming[0].at <= passed:
             fault = coming.pop(0)
             hardware.inject(fault)
@@ -149,9 +160,21 @@ def _play(
             return
 
 
-def _tell(scenario: scenarios.Scenario, directory: Path, ports: Sequence[int]) -> None:
+def _grafana(children: Children, directory: Path, prometheus: int, port: int) -> str | None:
+    """Starts one where the host has it; gives its address. It is not waited for."""
+    program = cluster_grafana.installed()
+    if program is None:
+        return None
+    home, url = directory / "grafana", f"http://127.0.0.1:{prometheus}"
+    children.start("grafana", cluster_grafana.prepare(program, home, url, port, SCRAPE_SECONDS))
+    return f"http://127.0.0.1:{port}"
+
+
+def _tell(scenario: scenarios.Scenario, directory: Path, ports: Sequence[int], grafana: str | None) -> None:
     print(f"\n  Prometheus    http://127.0.0.1:{ports[0]}/classic/graph")
     print(f"  Alertmanager  http://127.0.0.1:{ports[1]}")
+    if grafana is not None:
+        print(f"  Grafana       {grafana}/dashboards")
     for node, port in zip(scenario.nodes, ports[3:], strict=True):
         print(f"  {node.name:<12}  http://127.0.0.1:{port}/   ({node.devices} x {node.vendor} {node.family})")
     first = directory / scenario.nodes[0].name / "accelwatch.yml"
@@ -176,7 +199,7 @@ def _monitoring(children: Children, directory: Path, nodes: Sequence[str], ports
     ]
     prometheus = {
         "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "evaluation_interval": f"{SCRAPE_SECONDS}s"},
-        "rule_files": [str(alerts / "rules" / "*.yml")],
+        "rule_files": [hastened(alerts / "rules", directory / "rules")],
         "scrape_configs": [{"job_name": "accelwatch", "static_configs": targets}],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{ports[1]}"]}]}]},
     }
