@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--for", dest="duration", help="end the simulated cluster after so long, such as 2m")
     parser.add_argument(
         "--report-after",
-        default="3m",
+        default="4m",
         help="write the report of the simulated cluster then, and anew each 5m (default %(default)s)",
     )
 

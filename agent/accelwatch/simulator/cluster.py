@@ -35,7 +35,7 @@ SCRAPE_SECONDS = 2
 CLUSTER = "simulated"
 START_SECONDS = 20.0
 # By then the scenario's faults have been recorded, a minute or two after they were seen.
-REPORT_AFTER = "3m"
+REPORT_AFTER = "4m"
 
 
 class Children:

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cluster.add_argument("scenario", nargs="?", default="two-vendors")
     cluster.add_argument("--dir", default=".run", help="where everything is kept (default .run)")
     cluster.add_argument("--for", dest="duration", help="end after so long, such as 2m")
-    cluster.add_argument("--report-after", default="3m", help="write the first report.html then (default %(default)s)")
+    cluster.add_argument("--report-after", default="4m", help="write the first report.html then (default %(default)s)")
     fleet_command.add_fleet(actions.add_parser("fleet", help="the metrics pages of many nodes, in one process"))
     fleet_command.add_steer(actions.add_parser("steer", help="give orders to a running fleet"))
     inject = actions.add_parser("inject", help="let a fault begin on a running simulation")
