@@ -19,7 +19,9 @@ import yaml
 from alerts.shipped_rules import ALERTS
 from alerts.unit_cases import UnitCase, dependents, durations, passes, unit_cases
 
-_DURATION = re.compile(r"\[(\d+)([smhd])(?::[^\]]*)?\]|\boffset (\d+)([smhd])\b|^(\d+)([smhd])$")
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_TIME = r"((?:\d+(?:ms|[smhd]))+)"
+_DURATION = re.compile(rf"\[{_TIME}(?::[^\]]*)?\]|\boffset {_TIME}\b|^{_TIME}$")
 # After a comparison, or a term or factor of at least two digits or with a fraction.
 _NUMBER = re.compile(r"(?:(?:>=|<=|==|!=|<|>)(?: bool)? |(?<=[-+*/] )(?=\d\d|0\.))(\d+(?:\.\d+)?)(?![\w.:\]])")
 _FACTOR = re.compile(r"(?<![\w.])([2-9])(?= \* )")
@@ -103,11 +105,12 @@ def _value(node: yaml.MappingNode, name: str) -> yaml.Node:
 
 def _changes(text: str, expression: bool) -> Iterator[tuple[slice, str]]:
     for match in _DURATION.finditer(text):
-        group = next(number for number in (1, 3, 5) if match[number] is not None)
-        seconds = int(match[group]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[group + 1]]
-        place = slice(match.start(group), match.end(group + 1))
-        yield place, f"{max(1, seconds // 2)}s"
-        yield place, f"{seconds * 2}s"
+        group = next(number for number in (1, 2, 3) if match[number] is not None)
+        parts = re.findall(r"(\d+)(ms|[smhd])", match[group])
+        milliseconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+        place = slice(match.start(group), match.end(group))
+        yield place, f"{max(1, milliseconds // 2000)}s"
+        yield place, f"{max(1, milliseconds // 500)}s"
     if not expression:
         return
     for pattern in (_NUMBER, _FACTOR, _CLAMP):

@@ -59,3 +59,9 @@ def test_a_mutant_differs_in_its_number_alone(tmp_path: Path) -> None:
     assert text.replace("[5m]", "[150s]") in made
     assert text.replace("> 3", "> 4") in made
     assert text.replace("for: 2m", "for: 240s") in made
+
+
+def test_a_window_may_be_of_several_units(tmp_path: Path) -> None:
+    path = tmp_path / "x.yml"
+    path.write_text("groups: [{name: g, rules: [{record: r, expr: 'sum_over_time(x[1h59m59s999ms])'}]}]\n")
+    assert [(one.old, one.new) for one in mutants(path)] == [("1h59m59s999ms", "3599s"), ("1h59m59s999ms", "14399s")]
