@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -116,6 +117,16 @@ def test_each_alert_links_to_its_runs_dashboard_else_to_its_nodes(tmp_path: Path
     (tmp_path / "link_test.yml").write_text(yaml.safe_dump({"rule_files": ["rule.yml"], "tests": tests}, width=1000))
     said = promtool("test", "rules", str(tmp_path / "link_test.yml"))
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_the_dashboards_that_alerts_link_to_are_there_and_know_what_is_set() -> None:
+    link = Site(dashboards="https://g").named("  runbook_url: runbooks/A.md\n")
+    linked = re.findall(r"/d/([\w-]+)\?(?:var-(\w+)=)?", link)
+    assert [variable for _, variable in linked] == ["run", "node", ""]
+    for uid, variable in linked:
+        board = json.loads((ROOT / "dashboards" / "json" / f"{uid}.json").read_text())
+        assert board["uid"] == uid
+        assert {variable or "cluster", "cluster"} <= {one["name"] for one in board["templating"]["list"]}
 
 
 def test_without_a_grafana_no_alert_links_to_one(tmp_path: Path) -> None:
