@@ -123,7 +123,7 @@ class Answers:
             # An argument that is no UTF-8 comes as lone surrogates, which no page and no journal can hold.
             whole = json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace")
             answer = self._command(json.loads(whole))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             answer = {"error": f"control socket: not understood: {error}"}
         return json.dumps(answer).encode()
 

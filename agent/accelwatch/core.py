@@ -425,6 +425,6 @@ def _restored(detector: object, states: Mapping[str, bytes]) -> object:
     if raw is not None:
         try:
             return msgspec.json.decode(raw, type=detector.state_type)  # type: ignore[attr-defined]
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
     return detector.start()  # type: ignore[attr-defined]

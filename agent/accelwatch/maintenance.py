@@ -25,7 +25,7 @@ def restored(states: Mapping[str, bytes]) -> Maintenance | None:
     """What the journal holds; one that another version wrote in another shape is over."""
     try:
         return msgspec.json.decode(states.get(STATE, b"null"), type=Maintenance | None)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

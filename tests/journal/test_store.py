@@ -152,6 +152,20 @@ def test_a_row_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
     assert "episode 1" in loaded.problems[0]
 
 
+def test_bytes_that_are_no_text_are_left_out_and_told(tmp_path: Path) -> None:
+    """A bad sector may make anything of a record."""
+    store = Store(tmp_path)
+    store.write(full())
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        db.execute("UPDATE episodes SET record = x'7B226964FF223A' WHERE id = 1")
+        db.execute("UPDATE clock SET record = x'22FF22'")
+    db.close()
+    loaded = store.load(WALL)
+    assert [e.id for e in loaded.episodes] == [2]
+    assert loaded.clock is None
+    assert {problem.partition(":")[0] for problem in loaded.problems} == {"episode 1", "clock"}
+
+
 @pytest.mark.parametrize("what", [b"this is no database, whatever its name says" * 99, b"SQLite format 3\0" * 400])
 def test_a_file_that_is_no_database_is_damaged(tmp_path: Path, what: bytes) -> None:
     """Told apart from a disk that fails: it can be moved aside."""

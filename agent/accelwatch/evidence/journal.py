@@ -68,7 +68,7 @@ def _fault(db: sqlite3.Connection, number: int) -> Episode:
         raise JournalError(f"no fault with id {number} in this node's journal: {known}; `accelwatch faults` lists them")
     try:
         return msgspec.json.decode(found[0], type=Episode)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise JournalError(f"fault {number}: its record cannot be read: {error}") from error
 
 

@@ -72,7 +72,7 @@ def load(db: sqlite3.Connection, now: float) -> Loaded:
         for (record,) in db.execute("SELECT record FROM clock"):
             try:
                 loaded.clock = msgspec.json.decode(record, type=Kept)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 problems.append(f"clock: {error}")
         highest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'episodes'").fetchone()
         loaded.next_episode_id = 1 + (int(highest[0]) if highest else 0)
@@ -96,7 +96,7 @@ def devices(db: sqlite3.Connection, problems: list[str]) -> list[DeviceRow]:
     ):
         try:
             result.append(DeviceRow(msgspec.json.decode(identity, type=Identity), label, bool(up), first_seen))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             problems.append(f"device {label}: {error}")
     return result
 
@@ -131,6 +131,6 @@ def _records(rows: Iterable[tuple[object, str]], kind: type[_Record], problems: 
     for key, record in rows:
         try:
             result.append(decoder.decode(record))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             problems.append(f"{kind.__name__.lower()} {key}: {error}")
     return result

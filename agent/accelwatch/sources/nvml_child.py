@@ -103,7 +103,7 @@ class Child:
         body = self._receive(worker)
         try:
             return msgspec.msgpack.decode(body, type=Answer)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise self._garbage(body) from error
 
     def interrupt(self) -> None:
