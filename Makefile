@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
-APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd
+APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
 .PHONY: install run test test-systemd campaign bench bench-paging paging month quarters lint metrics-table rules dashboards preview mutants fuzz constraints clean
 

@@ -47,10 +47,14 @@ def between(one: Mapping[str, Any]) -> str:
 def comparison(one: Mapping[str, Any]) -> str:
     """What may be said of a pair, and what not."""
     a, b = name(one["a"]), name(one["b"])
-    if one["ratio"] is None:
-        what = f"{a} had {one['count_a']:,} of them and {b} {one['count_b']:,}"
+    if one["ratio"]:
+        found = dict(one)
+        if one["ratio"] < 1:  # the higher one first
+            a, b = b, a
+            found |= {"ratio": 1 / one["ratio"], "low": 1 / one["high"], "high": 1 / one["low"] if one["low"] else None}
+        what = f"{a} has {found['ratio']:.2f} times the rate of {b} ({one['confidence']:.0%}: {limits(found)})"
     else:
-        what = f"{a} has {one['ratio']:.2f} times the rate of {b} ({one['confidence']:.0%}: {limits(one)})"
+        what = f"{a} had {one['count_a']:,} of them, {b} {one['count_b']:,}"
     if one["verdict"] == DIFFERENT:
         return f"{what}. This is more than chance (p {p(one['p_value'])})."
     seen = one.get("smallest_ratio_seen")

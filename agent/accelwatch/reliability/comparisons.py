@@ -126,16 +126,20 @@ def by_vendor(cells: Sequence[Cell]) -> dict[str, Any]:
     vendors: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
     for cell in cells:
         vendors[cell.vendor][cell.group].append(cell)
-    if not vendors:
-        return {"classes": [], "sums": [], "ratios": []}
-    classes = _shared(*(group for groups in vendors.values() for group in groups.values()))
-    sums_ = [
-        _pooled(vendor, [added([cell for cell in group if cell.class_ in classes]) for group in groups.values()])
-        for vendor, groups in sorted(vendors.items())
-        if classes
-    ]
-    pairs = [_chosen(a, b, classes) for a, b in itertools.combinations(sums_, 2)]
-    return {"classes": classes, "sums": sums_, "ratios": pairs}
+    classes = _shared(*(group for groups in vendors.values() for group in groups.values())) if vendors else []
+    if not classes:
+        return {"classes": [], "sums": [], "groups": [], "ratios": []}
+    groups = {
+        vendor: [added([cell for cell in group if cell.class_ in classes]) for group in of.values()]
+        for vendor, of in sorted(vendors.items())
+    }
+    pooled = [_pooled(vendor, models) for vendor, models in groups.items()]
+    return {
+        "classes": classes,
+        "sums": pooled,
+        "groups": [group for models in groups.values() for group in models],
+        "ratios": [_chosen(a, b, classes) for a, b in itertools.combinations(pooled, 2)],
+    }
 
 
 def added(side: Sequence[Cell]) -> Cell:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from accelwatch.reliability import answer, comparisons, outcomes
-from accelwatch.reliability.cells import Cell, Inputs
+from accelwatch.reliability.cells import Cell, Inputs, Published, Standing, Unit
 from accelwatch.reliability.classes import known
 from accelwatch.reliability.dispersion import DISPERSED, rate_bootstrap, top_share
 from accelwatch.reliability.intervals import rate
@@ -33,14 +33,8 @@ def document(inputs: Inputs) -> dict[str, Any]:
         "availability": outcomes.available(inputs),
         "times": outcomes.times(inputs),
         "survival": outcomes.survived(inputs),
-        "published": [
-            {
-                "group": p.group, "vendor": p.vendor, "model": p.model, "class": p.class_, "standing": p.standing.value,
-                "count": p.count, "device_hours": p.hours, "source": p.source,
-            }
-            for p in inputs.published
-        ],
-    }  # fmt: skip
+        "published": [_published(one) for one in inputs.published],
+    }
     made["answer"] = answer.sentences(made)
     made["notes"] = [*inputs.notes, *answer.caveats(made)]
     return made
@@ -48,7 +42,17 @@ def document(inputs: Inputs) -> dict[str, Any]:
 
 def _vendors(cells: list[Cell]) -> dict[str, Any]:
     found = comparisons.by_vendor(cells)
-    return {**found, "sums": [_rate(cell) for cell in found["sums"]]}
+    return {**found, **{kind: [_rate(cell) for cell in found[kind]] for kind in ("sums", "groups")}}
+
+
+def _published(one: Published) -> dict[str, Any]:
+    found = rate(one.count, one.hours) if one.standing is Standing.COUNTED and one.count and one.hours else None
+    return {
+        "group": one.group, "vendor": one.vendor, "model": one.model, "class": one.class_,
+        "standing": one.standing.value, "count": one.count, "device_hours": one.hours,
+        "mtbf_hours": found and found.mtbf, "mtbf_low": found and found.mtbf_low,
+        "mtbf_high": found and found.mtbf_high, "source": one.source,
+    }  # fmt: skip
 
 
 def _rate(cell: Cell) -> dict[str, Any]:
@@ -87,7 +91,13 @@ def _rate(cell: Cell) -> dict[str, Any]:
                 [unit.count for unit in cell.by_node], [unit.hours for unit in cell.by_node], cell.confidence
             )
     if cell.count and cell.by_period:
-        shown["by_period"] = [
-            {"period": unit.name, "count": unit.count, "device_hours": unit.hours} for unit in cell.by_period
-        ]
+        shown["by_period"] = [_period(unit, cell.confidence) for unit in cell.by_period]
     return shown
+
+
+def _period(unit: Unit, confidence: float) -> dict[str, Any]:
+    found = rate(unit.count, unit.hours, confidence) if unit.hours > 0 else None
+    return {
+        "period": unit.name, "count": unit.count, "device_hours": unit.hours,
+        "rate_low": found and found.low, "rate_high": found and found.high,
+    }  # fmt: skip
