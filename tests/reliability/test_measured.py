@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -194,3 +196,10 @@ def test_every_question_knows_its_labels() -> None:
     has = {label for question in recorded.QUESTIONS.values() for label in question.by + question.has}
     assert set(recorded.MATCHABLE) <= has
     assert DAYS > recorded.DAYS_AT_ONCE  # the tests above cross the seam of two questions
+
+
+def test_the_readme_names_every_series_that_is_read() -> None:
+    """They are what a site has to keep."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    section = readme[readme.index("## The comparison") : readme.index("## Dashboards")]
+    assert set(re.findall(r"accelwatch:[a-z0-9_:]+", section)) == {one.series for one in recorded.QUESTIONS.values()}
