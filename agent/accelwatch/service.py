@@ -21,6 +21,7 @@ from accelwatch.metrics.exposition import Page
 from accelwatch.metrics.page import AgentStatus, Renderer
 from accelwatch.pager.pager import Pager
 from accelwatch.pipeline import Pipeline
+from accelwatch.privileged.remote import reads_for
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.scheduler import Polled, Scheduler
@@ -77,7 +78,7 @@ class Agent:
         self._around = Surroundings(
             self._clock,
             runner,
-            LocalReads(runner),
+            reads_for(LocalReads(runner), _report_helper),
             self._core.node.ascend_devices,
             self._kernel_records,
             exits=lambda exits: self._pipeline.put(lambda core: core.exits(exits)),
@@ -308,6 +309,10 @@ class Agent:
 
 def _removed(source: str, core: Core) -> None:
     core.removed(source)
+
+
+def _report_helper(news: str) -> None:
+    log.get().warning("privileged reads", news=news)
 
 
 def _report_flaw(where: str, error: BaseException) -> None:

@@ -13,9 +13,10 @@ from accelwatch.evidence.archive import Archive
 from accelwatch.faults.episode import Episode
 from accelwatch.journal.rows import DeviceRow
 from accelwatch.readings.identity import Identity, Vendor
-from accelwatch.sources import hccn_tool, npu_smi
+from accelwatch.sources import npu_smi
 from accelwatch.sources.base import SourceError
 from accelwatch.sources.commands import Runner, find_tool
+from accelwatch.sources.privileged import HCCN_INSTALLED
 
 NVIDIA_INSTALLED = ("/usr/bin/nvidia-smi",)
 # A sick driver blocks each call: nvidia-smi -q on eight healthy GPUs takes 2 s.
@@ -43,7 +44,7 @@ def add_dumps(
     paths = {
         "nvidia-smi": find_tool("nvidia-smi", None, NVIDIA_INSTALLED),
         "npu-smi": find_tool("npu-smi", sources.npu_smi.command, npu_smi.INSTALLED),
-        "hccn_tool": find_tool("hccn_tool", sources.hccn_tool.command, hccn_tool.INSTALLED),
+        "hccn_tool": find_tool("hccn_tool", sources.hccn_tool.command, HCCN_INSTALLED),
     }
     absent: set[str] = set()
     for call in calls(fault, None if row is None else row.identity):

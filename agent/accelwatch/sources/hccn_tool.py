@@ -20,8 +20,7 @@ from accelwatch.sources.hccn_950 import Port, parse_ports
 from accelwatch.sources.hccn_optics import parse_optical
 from accelwatch.sources.npu_smi_errors import unsupported
 from accelwatch.sources.npu_smi_values import whole_lines
-
-INSTALLED = ("/usr/local/Ascend/driver/tools/hccn_tool",)
+from accelwatch.sources.privileged import HCCN_INSTALLED
 
 # Polls between two readings of each query; link and history come with every poll (design.md, Configuration).
 PERIODS = {"net_health": 6, "stat": 6, "speed": 6, "fec": 6, "optical": 60}
@@ -73,7 +72,7 @@ class HccnTool:
 
     def presence(self) -> Presence:
         """The tool is configured, on PATH, or where the driver installs it."""
-        return Presence.PRESENT if find_tool("hccn_tool", self._configured, INSTALLED) else Presence.ABSENT
+        return Presence.PRESENT if find_tool("hccn_tool", self._configured, HCCN_INSTALLED) else Presence.ABSENT
 
     def poll(self, everything: bool = False) -> Snapshot:
         """Link state and history of every port, and a few slow queries; see `sources.base.Source`."""
@@ -123,7 +122,7 @@ class HccnTool:
         """Nothing is held between polls."""
 
     def _run(self, port: PortKey, query: str) -> str:
-        tool = find_tool("hccn_tool", self._configured, INSTALLED)
+        tool = find_tool("hccn_tool", self._configured, HCCN_INSTALLED)
         if tool is None:
             raise SourceError("hccn_tool: not found; install the driver or set sources.hccn_tool.command")
         device, udie, number = port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from accelwatch.sources.proc_connector import open_connector
 
 # The only variables of a training process that ever leave this side: which run, rank and devices it has.
 ENVIRONMENT_ALLOWED = VARIABLES
+# A node that was removed while it was held (driver reloaded, device gone) is still held.
+DEVICE_NODE = re.compile(r"/dev/(nvidia\d+|davinci\d+)(?: \(deleted\))?$")
+HCCN_INSTALLED = ("/usr/local/Ascend/driver/tools/hccn_tool",)
 
 
 class PrivilegedReads(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -16,12 +15,10 @@ from accelwatch.readings.process import HostProcess, RunIdentity
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.runs.identity import identify
 from accelwatch.sources.base import Presence, SourceError
-from accelwatch.sources.privileged import PrivilegedReads
+from accelwatch.sources.privileged import DEVICE_NODE, PrivilegedReads
 from accelwatch.sources.proc_files import Stat, boot_time, container_of, launcher_of, read_stat, started_at
 from accelwatch.sources.process_events import Deliver, ProcessEvents
 
-# A node that was removed while it was held (driver reloaded, device gone) is still held.
-_DEVICE_NODE = re.compile(r"/dev/(nvidia\d+|davinci\d+)(?: \(deleted\))?$")
 # A process that holds no device is looked at again after so long, then twice as long, up to the limit.
 LOOK_AGAIN_SECONDS, LOOK_AGAIN_LIMIT_SECONDS = 5.0, 60.0
 
@@ -79,7 +76,7 @@ class Processes:
         """A host without device nodes has no such processes."""
         if str(self._proc) != "/proc":
             return Presence.PRESENT if self._proc.is_dir() else Presence.ABSENT
-        nodes = any(_DEVICE_NODE.match(f"/dev/{name}") for name in os.listdir("/dev"))
+        nodes = any(DEVICE_NODE.match(f"/dev/{name}") for name in os.listdir("/dev"))
         return Presence.PRESENT if nodes else Presence.ABSENT
 
     def poll(self, everything: bool = False) -> Snapshot:
@@ -167,7 +164,7 @@ class Processes:
 
     def _devices(self, pid: int) -> tuple[str, ...]:
         found = {
-            match[1] for target in self._reads.open_files(self._proc, pid) if (match := _DEVICE_NODE.search(target))
+            match[1] for target in self._reads.open_files(self._proc, pid) if (match := DEVICE_NODE.search(target))
         }
         return tuple(sorted(found))
 

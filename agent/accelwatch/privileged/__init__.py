@@ -1,0 +1,1 @@
+"""The root side of privileged reads, and the way to it."""

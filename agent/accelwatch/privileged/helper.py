@@ -1,0 +1,216 @@
+"""The root helper: answers a fixed list of questions to the agent's user over a local socket, and does nothing else.
+
+It parses no output of a tool and no log, speaks no HTTP, and takes no path from who asks. `python -m
+accelwatch.privileged.helper --socket PATH --user NAME`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import os
+import pwd
+import re
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from accelwatch.privileged.wire import QUESTION_BYTES, Answer, Question
+from accelwatch.sources.base import SourceError, SourceTimeout
+from accelwatch.sources.commands import ToolRunner, find_tool
+from accelwatch.sources.privileged import DEVICE_NODE, HCCN_INSTALLED, LocalReads
+from accelwatch.systemd import Notifier
+
+# The agent's sources ask one at a time each: kernel log, processes, events, hccn_tool.
+AT_ONCE = 8
+# One look through the processes of a busy node is some thousand questions; more in a second is not the agent's doing.
+QUESTIONS_A_SECOND = 5000
+CLIENT_SECONDS = 5.0
+HCCN_LIMIT_SECONDS = 60.0
+# What `sources.hccn_tool` asks; held to it by a test.
+HCCN_QUERIES = frozenset(("-dev_info", "-link", "-link_stat", "-net_health", "-stat", "-speed", "-fec", "-optical"))
+_NUMBER = re.compile(r"[0-9]{1,4}")
+_CREDENTIALS = struct.Struct("3i")  # unix(7), struct ucred: pid, uid, gid
+
+
+class Refused(Exception):
+    """The question is none of the list, or its arguments are out of bounds."""
+
+
+class Helper:
+    """Answers on `listener`, which is bound, to processes of `uid`."""
+
+    def __init__(
+        self, listener: socket.socket, uid: int, *, proc: Path, kernel_log: Path, hccn_tool: str | None
+    ) -> None:
+        self._listener = listener
+        self._uid = uid
+        self._proc = proc
+        self._kernel_log = kernel_log
+        self._hccn_tool = hccn_tool
+        self._reads = LocalReads(ToolRunner())
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._second, self._asked = 0, 0
+
+    def serve(self) -> None:
+        """Until the listener is closed."""
+        self._listener.listen(32)
+        while True:
+            self._places.acquire()
+            try:
+                client, _ = self._listener.accept()
+            except OSError as error:
+                self._places.release()
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECONNABORTED):
+                    time.sleep(0.1)
+                    continue
+                return
+            self._pace()
+            threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
+
+    def _pace(self) -> None:
+        now = time.monotonic()
+        if int(now) != self._second:
+            self._second, self._asked = int(now), 0
+        self._asked += 1
+        if self._asked > QUESTIONS_A_SECOND:
+            time.sleep(int(now) + 1 - now)
+
+    def _serve_one(self, client: socket.socket) -> None:
+        try:
+            with client, contextlib.suppress(OSError):
+                client.settimeout(CLIENT_SECONDS)
+                credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                if _CREDENTIALS.unpack(credentials)[1] != self._uid:
+                    return
+                answer, opened = self._answer(_line(client))
+                _send(client, answer, opened)
+        finally:
+            self._places.release()
+
+    def _answer(self, line: bytes) -> tuple[Answer, int | None]:
+        try:
+            question = msgspec.json.decode(line, type=Question)
+            answers: dict[str, Callable[[Question], tuple[Answer, int | None]]] = {
+                "kernel_log": self._opened_log,
+                "process_events": self._opened_events,
+                "open_files": self._files,
+                "environment": self._variables,
+                "hccn_tool": self._tool,
+            }
+            if question.ask not in answers:
+                raise Refused(f"no such question: {question.ask[:40]!r}")
+            return answers[question.ask](question)
+        except (Refused, msgspec.DecodeError) as error:
+            return Answer(error=f"refused: {error}", number=errno.EINVAL), None
+        except OSError as error:
+            return Answer(error=error.strerror or str(error), number=error.errno or errno.EIO), None
+        except SourceError as error:
+            return Answer(error=str(error), timed_out=isinstance(error, SourceTimeout)), None
+
+    def _opened_log(self, _question: Question) -> tuple[Answer, int | None]:
+        return Answer(opened=True), self._reads.open_kernel_log(self._kernel_log)
+
+    def _opened_events(self, _question: Question) -> tuple[Answer, int | None]:
+        return Answer(opened=True), self._reads.open_process_events().detach()
+
+    def _held(self, pid: int) -> list[str]:
+        """Device nodes only: what else a process has open is nobody's business."""
+        if not 0 < pid < 1 << 31:
+            raise Refused("pid out of bounds")
+        return [target for target in self._reads.open_files(self._proc, pid) if DEVICE_NODE.match(target)]
+
+    def _files(self, question: Question) -> tuple[Answer, int | None]:
+        return Answer(files=self._held(question.pid)), None
+
+    def _variables(self, question: Question) -> tuple[Answer, int | None]:
+        if not self._held(question.pid):
+            raise Refused(f"process {question.pid} holds no accelerator")
+        return Answer(variables=self._reads.environment(self._proc, question.pid)), None
+
+    def _tool(self, question: Question) -> tuple[Answer, int | None]:
+        if not is_hccn_query(question.arguments) or not 0 < question.timeout <= HCCN_LIMIT_SECONDS:
+            raise Refused("hccn_tool: not a query that the agent makes")
+        tool = find_tool("hccn_tool", self._hccn_tool, HCCN_INSTALLED)
+        if tool is None:
+            raise Refused("hccn_tool: not found on this host")
+        output = self._reads.hccn_tool([tool, *question.arguments], question.timeout)
+        return Answer(output=(output.status, output.stdout, output.stderr)), None
+
+
+def is_hccn_query(arguments: Sequence[str]) -> bool:
+    """Whether these are `-i N -QUERY -g`, or `-g -QUERY -i N` (950) with or without `-u N -p N`: `-g` only reads."""
+    match list(arguments):
+        case ["-i", number, query, "-g"] | ["-g", query, "-i", number]:
+            numbers = [number]
+        case ["-g", query, "-i", number, "-u", die, "-p", port]:
+            numbers = [number, die, port]
+        case _:
+            return False
+    return query in HCCN_QUERIES and all(_NUMBER.fullmatch(one) for one in numbers)
+
+
+def _line(client: socket.socket) -> bytes:
+    deadline = time.monotonic() + CLIENT_SECONDS
+    data = b""
+    while b"\n" not in data:
+        more = client.recv(QUESTION_BYTES + 1 - len(data))
+        data += more
+        if not more or len(data) > QUESTION_BYTES or time.monotonic() > deadline:
+            raise OSError(errno.EMSGSIZE, "no question within bounds")
+    return data
+
+
+def _send(client: socket.socket, answer: Answer, opened: int | None) -> None:
+    raw = msgspec.json.encode(answer)
+    try:
+        sent = socket.send_fds(client, [raw], [] if opened is None else [opened])
+        client.sendall(raw[sent:])
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+def listen(path: Path, uid: int) -> socket.socket:
+    """A socket at `path` for `uid` alone; one that an earlier helper left is replaced. Raises `OSError`."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    if uid != os.geteuid():
+        os.chown(path, uid, -1)
+    return listener
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="accelwatch-helper", description=__doc__)
+    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--user", required=True, help="whose questions are answered: a name or a number")
+    parser.add_argument("--proc", type=Path, default=Path("/proc"))
+    parser.add_argument("--kernel-log", type=Path, default=Path("/dev/kmsg"))
+    parser.add_argument("--hccn-tool", default=None)
+    given = parser.parse_args(argv)
+    uid = int(given.user) if given.user.isdecimal() else pwd.getpwnam(given.user).pw_uid
+    listener = listen(given.socket, uid)
+    helper = Helper(listener, uid, proc=given.proc, kernel_log=given.kernel_log, hccn_tool=given.hccn_tool)
+    threading.Thread(target=helper.serve, daemon=True).start()
+    Notifier().send("READY=1")
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    return 0
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    raise SystemExit(main())
