@@ -73,7 +73,12 @@ class Helper:
                     continue
                 return
             self._pace()
-            threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
+            except RuntimeError:  # no more threads for now: who asked is closed out and asks again
+                client.close()
+                self._places.release()
+                time.sleep(0.1)
 
     def _pace(self) -> None:
         now = time.monotonic()
@@ -193,6 +198,14 @@ def listen(path: Path, uid: int) -> socket.socket:
     return listener
 
 
+def _serve_or_end(helper: Helper) -> None:
+    """A helper that is deaf must end, so that it is started again."""
+    try:
+        helper.serve()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM."""
     parser = argparse.ArgumentParser(prog="accelwatch-helper", description=__doc__)
@@ -205,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     uid = int(given.user) if given.user.isdecimal() else pwd.getpwnam(given.user).pw_uid
     listener = listen(given.socket, uid)
     helper = Helper(listener, uid, proc=given.proc, kernel_log=given.kernel_log, hccn_tool=given.hccn_tool)
-    threading.Thread(target=helper.serve, daemon=True).start()
+    threading.Thread(target=_serve_or_end, args=(helper,), daemon=True).start()
     Notifier().send("READY=1")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     return 0
