@@ -40,6 +40,13 @@ class Equivalent:
 
 EQUIVALENT = (
     Equivalent(
+        "accelwatch:device_exposure:hours30d",
+        ") / 3600 > ",
+        "(-1)",
+        "only hours with exposure are recorded: their sum is above 0",
+    ),
+    Equivalent("accelwatch:serial_down:seconds1h", " > ", "1", "down time grows by a minute at a time"),
+    Equivalent(
         "accelwatch:hang_cause:first",
         "min by (cluster, run_id, attempt) (accelwatch:hang_cause:first_seen_timestamp_seconds) + ",
         "16",
