@@ -222,6 +222,21 @@ def test_a_driver_that_blocks_before_any_device_is_a_timeout(rig: Rig) -> None:
         rig.source.poll()
 
 
+def test_a_library_that_blocks_as_a_whole_leaves_no_gpu_accused(rig: Rig) -> None:
+    """The first call that blocks is one on a GPU; then not even a new worker gets in."""
+    rig.source.poll()
+    rig.node.nvidia[0].blocked_calls = ["nvmlDeviceGetFieldValues"]
+    rig.node.blocked_library_calls = ["nvmlInitWithFlags"]
+    rig.show()
+    with pytest.raises(SourceTimeout):
+        rig.source.poll()
+    rig.node.nvidia[0].blocked_calls = []
+    rig.node.blocked_library_calls = []
+    rig.show()
+    rig.clock.now += 5
+    assert rig.states() == [UP, UP, UP]
+
+
 # --- the worker's end
 
 

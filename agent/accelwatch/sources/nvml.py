@@ -68,6 +68,7 @@ class Nvml:
         self._full_at = 0.0
         self._ordinals: dict[int, Identity] = {}
         self._quarantine: dict[int, tuple[float, str]] = {}  # ordinal: until when, why
+        self._blamed: set[int] = set()  # ordinals set apart since the last answer
         self._lengths: dict[int, float] = {}  # of each device's last quarantine
         self._nameless_until = self._eventless_until = 0.0
         self._events: deque[LogEvent] = deque(maxlen=_EVENTS_KEPT)
@@ -123,6 +124,7 @@ class Nvml:
             self._fail(f"NVML: {answer.error}")
         self._polls = self._polls + 1 if not full else 1
         self._backoff = BACKOFF_SECONDS
+        self._blamed.clear()
         self._take(answer, full, now)
         blocked = tuple(self._blocked())
         events = tuple(self._events)
@@ -179,10 +181,16 @@ class Nvml:
             self._eventless_until = now + EVENTLESS_SECONDS
             raise _TryWithout(f"NVML: {call.name} {failed}; no events for {EVENTLESS_SECONDS:.0f} s")
         if call.device < 0:
+            # What blocked on one GPU just before was the library's doing: that GPU is not accused when it is back.
+            for ordinal in self._blamed:
+                self._quarantine.pop(ordinal, None)
+                self._lengths.pop(ordinal, None)
+            self._blamed.clear()
             self._fail(f"NVML: {call.name} {failed}", failed)
         length = min(max(QUARANTINE_SECONDS, 2 * self._lengths.get(call.device, 0.0)), QUARANTINE_LIMIT_SECONDS)
         self._lengths[call.device] = length
         self._quarantine[call.device] = (now + length, f"{call.name} {failed}")
+        self._blamed.add(call.device)
         raise _TryWithout(
             f"NVML: {call.name} on GPU {call.device} {failed}; the other GPUs are read without it, it is tried again "
             f"in {length:.0f} s"
