@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 import signal
 import socket
@@ -246,6 +247,34 @@ def test_a_simulated_nodes_exits_come_from_its_file(simulated: Simulated, told: 
     assert set(told.exits) == {7, 8}
     simulated.line(f"- {wall}\n")
     assert told.of(9).code == 0
+
+
+def test_a_fifo_wakes_its_reader_and_nothing_else_does(tmp_path: Path, told: Told) -> None:
+    """While nobody ends, the thread sleeps; writers come and go."""
+    (tmp_path / "proc").mkdir()
+    path = tmp_path / "proc" / "exits"
+    os.mkfifo(path)
+    clock = FakeClock()
+    events = ProcessEvents(proc=tmp_path / "proc", reads=LocalReads(ToolRunner()), clock=clock, deliver=told)
+    events.start()
+    try:
+        assert events._thread is not None
+        switches = Path(f"/proc/self/task/{events._thread.native_id}/status")
+        events.watch({7: 0.0, 8: 0.0})
+        for text, pid in ((f"7 0 - {clock.time()}\n8 0 ", 7), (f"- {clock.time()}\n", 8)):
+            with path.open("a") as file:
+                file.write(text)
+            told.of(pid)
+        time.sleep(0.2)
+        before = switches.read_text()
+        time.sleep(1.2)
+        assert switches.read_text() == before
+        began = time.monotonic()
+        events.close()
+        assert time.monotonic() - began < 0.5
+        assert not events.followed
+    finally:
+        events.close()
 
 
 def test_an_exit_from_before_a_process_began_is_an_earlier_ones(simulated: Simulated, told: Told) -> None:

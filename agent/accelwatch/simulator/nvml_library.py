@@ -88,11 +88,12 @@ class StateFile:
     """The memory that the library of one node reads."""
 
     def __init__(self, directory: Path) -> None:
-        path = directory / STATE
+        self._path = directory / STATE
+        self._events = 0
         size = ctypes.sizeof(layout.NodeEntry)
-        with path.open("wb") as file:
+        with self._path.open("wb") as file:
             file.truncate(size)
-        with path.open("r+b") as file:
+        with self._path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), size)
         self._entry = layout.NodeEntry.from_buffer(self._memory)
 
@@ -107,6 +108,10 @@ class StateFile:
         for place, device in enumerate(node.nvidia):
             _fill(entry.devices[place], device, node.family == "blackwell")
         entry.magic = layout.MAGIC
+        events = sum(len(device.xid_events) for device in node.nvidia)
+        if events != self._events:
+            self._events = events
+            os.utime(self._path)  # wakes those who wait for events
 
 
 def _overrides(entry: layout.NodeEntry | layout.DeviceEntry, wanted: dict[str, tuple[int, int]]) -> None:

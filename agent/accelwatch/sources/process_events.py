@@ -1,8 +1,8 @@
 """How processes end: followed in a thread, of those that hold devices and of their launchers only.
 
 The kernel tells of every exit on the machine (`sources.proc_connector`). A simulated node has no kernel: beside a
-`/proc` of its own, the file `exits` takes a line `pid code signal wall` for each end, `-` for a code or signal that
-there is none of, `wall` in seconds since the epoch.
+`/proc` of its own, the file or FIFO `exits` takes a line `pid code signal wall` for each end, `-` for a code or signal
+that there is none of, `wall` in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import errno
 import os
 import select
 import socket
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ KEPT_BACK = 4096
 LATELY_SECONDS = 60.0
 # The start of a process is known to a tick, and the boot time that it is counted from to a second.
 _START_SLACK_SECONDS = 2.0
-_IDLE_SECONDS = 0.5
+_CHUNK_BYTES = 64 << 10
 
 Deliver = Callable[[tuple[ProcessExit, ...]], None]
 
@@ -54,8 +55,8 @@ class Reader(Protocol):
 
     lost: int  # times that the kernel had no room for more, and dropped exits
 
-    def wait(self, seconds: float) -> None:
-        """Returns when there may be something to read, or after so long."""
+    def wait(self, wake: int) -> None:
+        """Returns when there may be something to read, or when the descriptor `wake` is readable."""
         ...
 
     def read(self) -> list[Ended]:
@@ -74,9 +75,9 @@ class ConnectorReader:
         self._connector = connector
         self.lost = 0
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, wake: int) -> None:
         """See the protocol."""
-        select.select([self._connector], [], [], seconds)
+        _poll(self._connector.fileno(), wake)
 
     def read(self) -> list[Ended]:
         """See the protocol. A message that another process sent is not taken."""
@@ -102,29 +103,31 @@ class ConnectorReader:
 
 
 class FileReader:
-    """From the file of a simulated node, from its end on."""
+    """From the file of a simulated node, from its end on; a FIFO wakes its reader, as the kernel does."""
 
-    def __init__(self, path: Path, clock: Clock, stop: threading.Event) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._stop = stop
+        self._rest = b""
         self._offset = path.stat().st_size if path.exists() else 0
+        # Also for writing: a FIFO whose writers are gone would be readable for ever.
+        self._fifo = (
+            os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            if path.exists() and stat.S_ISFIFO(path.stat().st_mode)
+            else None
+        )
         self.lost = 0
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, wake: int) -> None:
         """See the protocol."""
-        self._stop.wait(min(seconds, FILE_PAUSE_SECONDS))
+        if self._fifo is not None:
+            _poll(self._fifo, wake)
+        else:
+            _poll(wake, seconds=FILE_PAUSE_SECONDS)
 
     def read(self) -> list[Ended]:
         """See the protocol. A line that is not finished waits for the next time; one that is no exit is passed over."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                lines = file.read()
-        except FileNotFoundError:
-            return []
-        whole = lines[: lines.rfind(b"\n") + 1]
-        self._offset += len(whole)
+        whole, _, self._rest = (self._rest + self._more()).rpartition(b"\n")
         found = []
         for line in whole.decode(errors="replace").splitlines():
             with contextlib.suppress(ValueError):
@@ -133,8 +136,22 @@ class FileReader:
                 found.append(Ended(int(pid), status, self._clock.monotonic() - (self._clock.time() - float(wall))))
         return found
 
+    def _more(self) -> bytes:
+        try:
+            if self._fifo is not None:
+                return os.read(self._fifo, _CHUNK_BYTES)
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except (FileNotFoundError, BlockingIOError):
+            return b""
+        self._offset += len(data)
+        return data
+
     def close(self) -> None:
         """See the protocol."""
+        if self._fifo is not None:
+            os.close(self._fifo)
 
 
 class ProcessEvents:
@@ -149,6 +166,7 @@ class ProcessEvents:
         self._watched: dict[int, tuple[float, float]] = {}  # pid: started (wall), watched until (monotonic)
         self._others: deque[Ended] = deque(maxlen=KEPT_BACK)
         self._stop = threading.Event()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._reader: Reader | None = None
         self._thread: threading.Thread | None = None
         self._problems: list[str] = []
@@ -170,7 +188,7 @@ class ProcessEvents:
             if str(self._proc) == "/proc":
                 self._reader = ConnectorReader(self._reads.open_process_events())
             else:
-                self._reader = FileReader(self._proc / EXITS_FILE, self._clock, self._stop)
+                self._reader = FileReader(self._proc / EXITS_FILE, self._clock)
         except OSError as error:
             self._say(
                 f"process events: cannot be followed: {error.strerror or error}; how runs end stays `unknown`. "
@@ -182,11 +200,17 @@ class ProcessEvents:
 
     def close(self) -> None:
         """Ends the thread within a second."""
+        if self._stop.is_set():
+            return
         self._stop.set()
+        os.eventfd_write(self._wake, 1)
         if self._thread is not None:
             self._thread.join(1.0)
+            if self._thread.is_alive():
+                return  # it ends with the process, and uses what would be closed
         if self._reader is not None:
             self._reader.close()
+        os.close(self._wake)
 
     def watch(self, processes: Mapping[int, float]) -> None:
         """From now on tells of these: pid and start (seconds since the epoch); of those before, a while longer."""
@@ -218,7 +242,7 @@ class ProcessEvents:
     def _run(self) -> None:
         reader = self._reader
         while reader is not None and not self._stop.is_set():
-            reader.wait(_IDLE_SECONDS)
+            reader.wait(self._wake)
             try:
                 self._pass_on(reader.read())
             except OSError as error:
@@ -254,3 +278,11 @@ class ProcessEvents:
             at=ended.at,
             wall=wall,
         )
+
+
+def _poll(*descriptors: int, seconds: float | None = None) -> None:
+    """Returns when one of them is readable, or after so long."""
+    poller = select.poll()
+    for descriptor in descriptors:
+        poller.register(descriptor, select.POLLIN)
+    poller.poll(None if seconds is None else seconds * 1000)

@@ -11,6 +11,8 @@ enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, UNSUPPORTED = 3, NOT_FOUND = 6, S
 
 /* The node, or null while the simulator has not written it. */
 struct NodeEntry *state(void);
+/* Its file, which is touched when an event has come; 0 when it does not fit. */
+int state_path(char *path, unsigned size);
 /* What a library call begins with: blocks or fails as the simulator wants. */
 nvmlReturn_t system_call(const char *symbol);
 /* The same for a call on a GPU; a MIG handle gives UNSUPPORTED. */

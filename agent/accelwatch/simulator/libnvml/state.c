@@ -10,14 +10,18 @@
 int initialised;
 static struct NodeEntry *node;
 
+int state_path(char *path, unsigned size) {
+    Dl_info info;
+    if (!dladdr((void *)state, &info) || !info.dli_fname) return 0;
+    const char *slash = strrchr(info.dli_fname, '/');
+    int length = slash ? (int)(slash - info.dli_fname) : 1;
+    return snprintf(path, size, "%.*s/state.bin", length, slash ? info.dli_fname : ".") < (int)size;
+}
+
 struct NodeEntry *state(void) {
     if (!node) {
-        Dl_info info;
         char path[4096];
-        if (!dladdr((void *)state, &info) || !info.dli_fname) return 0;
-        const char *slash = strrchr(info.dli_fname, '/');
-        int length = slash ? (int)(slash - info.dli_fname) : 1;
-        snprintf(path, sizeof path, "%.*s/state.bin", length, slash ? info.dli_fname : ".");
+        if (!state_path(path, sizeof path)) return 0;
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         if (fd < 0) return 0;
         void *memory = mmap(0, sizeof(struct NodeEntry), PROT_READ, MAP_SHARED, fd, 0);
