@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
-.PHONY: install run test test-systemd campaign bench bench-paging paging month quarters lint metrics-table rules dashboards preview mutants fuzz constraints clean
+.PHONY: install run test test-systemd campaign bench bench-short bench-jitter bench-set-up bench-paging paging month quarters lint metrics-table rules dashboards preview mutants fuzz constraints clean
 
 install: $(VENV)/.installed
 
@@ -37,9 +37,27 @@ test: $(VENV)/.installed-test
 test-systemd: install
 	@tests/systemd/run.sh
 
-bench: $(VENV)/.installed-test
-	@systemd/require-packages.sh $(APT_TEST)
-	@$(BIN)/python tests/benchmarks/run.py
+# What the agent costs, beside node_exporter and nvitop-exporter; writes tests/benchmarks/RESULTS.md. On a machine that
+# does nothing else, about 23 minutes. ROUNDS=1: a third of it. The short form: 16 healthy devices, once, two minutes.
+bench: bench-set-up
+	@$(BIN)/python tests/benchmarks/run.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-short: bench-set-up
+	@$(BIN)/python tests/benchmarks/run.py --short
+
+# How much slower a process is beside the agent: about six minutes.
+bench-jitter: bench-set-up
+	@$(BIN)/python tests/benchmarks/jitter.py
+
+bench-set-up: $(VENV)/.installed-test $(VENV)-bench/.installed
+	@systemd/require-packages.sh $(APT_TEST) strace
+
+# What people run today, in an environment of its own; where there is none to be had, the measurement does without.
+$(VENV)-bench/.installed:
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/pip install --quiet --disable-pip-version-check nvitop-exporter==1.7.2 \
+	  || echo "nvitop-exporter cannot be installed here: measured without it"
+	@touch $@
 
 # From a fault to the webhook, 50 faults by each way: about four minutes.
 bench-paging: $(VENV)/.installed-test
@@ -101,4 +119,4 @@ constraints: $(VENV)/.installed-test
 	   $(BIN)/pip freeze --exclude-editable; } > constraints.txt
 
 clean:
-	@rm -rf $(VENV) .run .campaign .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-bench .run .campaign .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,10 +29,18 @@ CONTROL_SOCKET = "simulator.sock"
 class Hardware:
     """All nodes of a scenario below one directory: `<directory>/<node>/` is a node's host."""
 
-    def __init__(self, scenario: Scenario, directory: Path, clock: Clock, ports: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        directory: Path,
+        clock: Clock,
+        ports: Sequence[int] | None = None,
+        tick_seconds: float = TICK_SECONDS,
+    ) -> None:
         """Writes every node's tools, libraries and an agent configuration; `ports` of the agents in the order of
         nodes, else from 19817 on. Raises `CompilerMissing`, `ValueError` for a fault that does not fit its node.
         """
+        self._tick_seconds = tick_seconds
         self._scenario = scenario
         self._clock = clock
         self._began = clock.monotonic()
@@ -157,6 +165,11 @@ class Hardware:
             self._before, self._began = moment, self._clock.monotonic()
         self.tick()
 
+    def kernel_lines(self, name: str, lines: list[str]) -> None:
+        """Writes lines of no fault of its own into a node's kernel log. Raises `KeyError`."""
+        with self._lock:
+            self._hosts[name].kernel_lines(lines, self._world.node(name, self.now, self._injected.values()))
+
     def tool_server(self, name: str) -> tools.Server:
         """Who has called the vendor tools of an Ascend node. Raises `KeyError`."""
         return self._tools[name]
@@ -169,7 +182,7 @@ class Hardware:
         return result
 
     def _run(self) -> None:
-        while not self._stop.wait(TICK_SECONDS):
+        while not self._stop.wait(self._tick_seconds):
             self.tick()
 
     def _answer(self, line: bytes) -> bytes:
