@@ -16,10 +16,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from measure import SETTLE_SECONDS
+from processes import spent
 from scrapes import answered, until
 from subjects import Subject, agent, simulated_hosts
 from trainer import COUNT
@@ -40,11 +41,15 @@ _COMMANDS = {
 
 @dataclass(frozen=True)
 class Window:
-    """Of the neighbour over one time: steps per second, and the shares of the time it had and waited for its core."""
+    """Over one time: the neighbour's steps per second, and the shares of it that it had and waited for its core.
+
+    `agent`: the share of it that the agent had of the same core.
+    """
 
     rate: float
     running: float
     waiting: float
+    agent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Beside:
     slowdowns: list[float]
     waited: list[float]  # percent of the time, more than without the agent
     steps: list[float]  # percent of processor time per step, more than without
+    taken: list[float]  # percent of the time in which the agent had the core
     settings: Mapping[str, str]
 
     @property
@@ -88,8 +94,9 @@ class Beside:
             f"| upper end of its 95 % interval (at most {LIMIT_PERCENT:g}) | {self.upper:.2f}, {'met' if self.kept else 'missed'} |",
             f"| resolution: half the width of that interval | {self.half_width:.2f} |",
             f"| single pairs, least and greatest | {min(self.slowdowns):.2f} and {max(self.slowdowns):.2f} |",
-            f"| of it waiting for the core, mean | {statistics.fmean(self.waited):.2f} |",
-            f"| of it slower steps (caches), mean | {statistics.fmean(self.steps):.2f} |",
+            f"| the agent had the core, mean (also on a busy machine) | {statistics.fmean(self.taken):.2f} |",
+            f"| of the slowdown waiting for the core, mean | {statistics.fmean(self.waited):.2f} |",
+            f"| of the slowdown slower steps (caches), mean | {statistics.fmean(self.steps):.2f} |",
         ]
 
 
@@ -155,9 +162,15 @@ def _with_agent(subject: Subject, neighbour: Neighbour, times: int) -> list[Wind
         subject.start()
         time.sleep(SETTLE_SECONDS)
         with _scraped(subject.port):
-            return [neighbour.watch(SECONDS) for _ in range(times)]
+            return [_beside(subject, neighbour) for _ in range(times)]
     finally:
         subject.stop()
+
+
+def _beside(subject: Subject, neighbour: Neighbour) -> Window:
+    before = spent(subject.pids)
+    window = neighbour.watch(SECONDS)
+    return replace(window, agent=spent(subject.pids).share(before))
 
 
 def measure(pairs: int = PAIRS) -> Beside:
@@ -187,6 +200,7 @@ def measure(pairs: int = PAIRS) -> Beside:
         slowdowns=[100 * (1 - on.rate / off.rate) for on, off in found],
         waited=[100 * (on.waiting - off.waiting) for on, off in found],
         steps=[100 * ((on.running / on.rate) / (off.running / off.rate) - 1) for on, off in found],
+        taken=[100 * on.agent for on, _ in found],
         settings=settings,
     )
 
