@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
 from accelwatch.clock import Clock
 from accelwatch.detectors.base import Known
 from accelwatch.journal.counters import Counters
@@ -14,46 +12,17 @@ from accelwatch.journal.inventory import Inventory
 from accelwatch.journal.store import CounterRow, DeviceRow
 from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor
-from accelwatch.readings.link import Link, LinkKind, LinkState
+from accelwatch.readings.link import Link, LinkState
 from accelwatch.readings.memory import ErrorKind
-from accelwatch.readings.process import HostProcess
 from accelwatch.readings.snapshot import Device, Snapshot, read_anew
 from accelwatch.sources.base import AscendDevice
+from accelwatch.views import View, Views
 
 # The source that lists a vendor's devices: only its word makes a device missing.
 LISTED_BY = {"nvml": Vendor.NVIDIA, "npu_smi": Vendor.ASCEND}
 
 # A repeated transfer that arrived is not an error (reference/ascend.md section 4: a warning on its own).
 RETRIES = frozenset(("retry", "retry_req_sum", "retry_ack_sum"))
-
-
-class LinkView(msgspec.Struct, frozen=True):
-    """A link as it is shown: `reading` is `None` where only its counters are left."""
-
-    name: str
-    kind: LinkKind
-    reading: Link | None
-    seen_up: bool
-    drops: float | None
-    errors: float | None
-
-
-class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
-    """A device as it is shown; `device` is `None` when its source does not report it now."""
-
-    row: DeviceRow
-    device: Device | None
-    links: tuple[LinkView, ...] = ()
-    ecc: tuple[tuple[str, ErrorKind, float], ...] = ()  # memory, kind, errors since first seen
-    rows_remapped: tuple[tuple[ErrorKind, float], ...] = ()
-
-
-class View(msgspec.Struct, frozen=True, kw_only=True):
-    """One consistent picture of the node."""
-
-    devices: tuple[DeviceView, ...]
-    host_links: tuple[LinkView, ...]
-    processes: tuple[HostProcess, ...]
 
 
 class Node:
@@ -80,6 +49,7 @@ class Node:
         self._known_version = -1
         self._ports: frozenset[tuple[DeviceKey | None, str]] = frozenset()
         self._ports_version = (-1, -1)
+        self._views = Views(self._counters, self._seen_up)
 
     def update(self, source: str, snapshot: Snapshot) -> list[DeviceKey]:
         """A source has answered: its view replaces the one before.
@@ -235,46 +205,17 @@ class Node:
                 for link in snapshot.links:
                     loose.setdefault(link.key, []).append(link)
             devices = tuple(
-                self._device_view(row, measured.get(row.identity.key), loose.get(row.identity.key, []))
+                self._views.device(
+                    row,
+                    self._inventory.owner(row.identity),
+                    measured.get(row.identity.key),
+                    loose.get(row.identity.key, []),
+                )
                 for row in self._inventory.rows()
             )
-            host = self._link_views("host", loose.get(None, []))
+            host = self._views.links("host", loose.get(None, []))
             processes = tuple(p for s in self._snapshots.values() for p in s.processes)
         return View(devices=devices, host_links=host, processes=processes)
-
-    def _device_view(self, row: DeviceRow, device: Device | None, loose: list[Link]) -> DeviceView:
-        owner = self._inventory.owner(row.identity)
-        return DeviceView(
-            row=row,
-            device=device,
-            links=self._link_views(owner, [*((device.links if device else None) or ()), *loose]),
-            ecc=tuple(
-                (label.partition(":")[0], ErrorKind(label.partition(":")[2]), total)
-                for label, total in sorted(self._counters.of(owner, "ecc_errors").items())
-            ),
-            rows_remapped=tuple(
-                (ErrorKind(label), total) for label, total in sorted(self._counters.of(owner, "rows_remapped").items())
-            ),
-        )
-
-    def _link_views(self, owner: str, read: Iterable[Link]) -> tuple[LinkView, ...]:
-        """Links that are read now, and those of which only the counters are left."""
-        readings = {link.link: link for link in read}
-        names = {name: link.kind for name, link in readings.items()}
-        for counter in ("link_drops", "link_errors"):
-            for label in self._counters.of(owner, counter):
-                kind, _, name = label.partition(":")
-                names.setdefault(name, LinkKind(kind))
-        return tuple(
-            self._link_view(owner, name, kind, readings.get(name))
-            for name, kind in sorted(names.items(), key=lambda item: (item[1], len(item[0]), item[0]))
-        )
-
-    def _link_view(self, owner: str, name: str, kind: LinkKind, reading: Link | None) -> LinkView:
-        label = f"{kind.value}:{name}"
-        drops = self._counters.of(owner, "link_drops").get(label)
-        errors = self._counters.of(owner, "link_errors").get(label)
-        return LinkView(name, kind, reading, (owner, name) in self._seen_up, drops, errors)
 
     def _sum_packets(self, source: str, before: Snapshot | None, after: Snapshot) -> dict[DeviceKey, int]:
         """What every link of a snapshot has carried, by device; those of the host are left out."""

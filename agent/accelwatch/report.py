@@ -9,13 +9,14 @@ import msgspec
 
 from accelwatch.detectors.fault import Fault, Severity
 from accelwatch.metrics.page import SourceStatus
-from accelwatch.node import LISTED_BY, DeviceView, View
+from accelwatch.node import LISTED_BY
 from accelwatch.readings.health import DeviceState, Level
 from accelwatch.readings.identity import Vendor
 from accelwatch.readings.memory import EccCount, ErrorKind
 from accelwatch.taxonomy.loader import load
 from accelwatch.taxonomy.model import Kind
 from accelwatch.verdict import level_of
+from accelwatch.views import DeviceView, View
 
 SCHEMA = 1
 HEALTHY, DEGRADED, RUN_ENDING, CANNOT_TELL = 0, 1, 2, 3

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from accelwatch.node import DeviceView
 from accelwatch.readings.health import DeviceState, Health, Level, RecoveryAction
 from accelwatch.readings.identity import Vendor
+from accelwatch.views import DeviceView
 
 # A reset or drain can wait for the end of the run, a reboot of the host cannot be put off by anybody.
 _RECOVERY_LEVELS = {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from accelwatch.metrics import catalogue as c
 from accelwatch.metrics.exposition import Lines
 from accelwatch.metrics.links import add_links
-from accelwatch.node import DeviceView
 from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import Identity
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.snapshot import Device
 from accelwatch.verdict import level_of
+from accelwatch.views import DeviceView
 
 # One clock tells work from waiting, one the memory's; graphics and video follow the SM clock.
 EXPORTED_CLOCKS = frozenset(("sm", "memory", "aicore"))
@@ -38,16 +40,20 @@ def add_device(lines: Lines, view: DeviceView) -> None:
         1,
     )
     lines.add(c.DEVICE_UP, labels, int(view.row.up))
-    for memory, kind, total in view.ecc:
-        lines.add(c.ECC_ERRORS, (*labels, kind.value, memory), total)
-    for kind, total in view.rows_remapped:
-        lines.add(c.ROWS_REMAPPED, (*labels, kind.value), total)
-    add_links(lines, labels, view.links)
+    lines.keep(("counted", *labels), (view.ecc, view.rows_remapped), partial(_add_counted, labels, view))
+    lines.keep(("links", *labels), view.links, partial(add_links, labels=labels, links=view.links))
     level = level_of(view)
     lines.add(c.HEALTH, labels, None if level is None else int(level))
     device = view.device
     if device is not None and device.state is DeviceState.UP:
         _add_measured(lines, labels, device)
+
+
+def _add_counted(labels: tuple[str, str, str], view: DeviceView, lines: Lines) -> None:
+    for memory, kind, total in view.ecc:
+        lines.add(c.ECC_ERRORS, (*labels, kind.value, memory), total)
+    for kind, total in view.rows_remapped:
+        lines.add(c.ROWS_REMAPPED, (*labels, kind.value), total)
 
 
 def _add_measured(lines: Lines, labels: tuple[str, str, str], device: Device) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 from prometheus_client.exposition import choose_encoder
 
@@ -18,8 +19,8 @@ LABEL_LIMIT_CHARACTERS = 128
 
 
 Labels = tuple[str, ...]
-Samples = list[tuple[Labels, float]]
-Kept = tuple[object, list[str]]
+# The state of which lines were rendered, and the lines by family.
+Kept = tuple[object, dict[str, list[str]]]
 
 
 class Lines:
@@ -27,9 +28,7 @@ class Lines:
     of what moves rarely.
     """
 
-    def __init__(
-        self, cache: dict[tuple[str, Labels], str], kept: dict[tuple[str, Labels], Kept] | None = None
-    ) -> None:
+    def __init__(self, cache: dict[tuple[str, Labels], str], kept: dict[Labels, Kept] | None = None) -> None:
         self._cache = cache
         self._kept = {} if kept is None else kept
         self._lines: dict[str, list[str]] = {family.name: [] for family in FAMILIES}
@@ -45,15 +44,15 @@ class Lines:
             prefix = self._cache[key] = f"{family.full_name}{label_block(pairs)} "
         self._lines[family.name].append(prefix + number(value))
 
-    def keep(self, family: Family, key: Labels, state: object, samples: Callable[[], Samples]) -> None:
-        """Samples that change with `state` only: rendered anew when it is another than on the page before."""
-        kept = self._kept.get((family.name, key))
+    def keep(self, key: Labels, state: object, add: Callable[[Lines], None]) -> None:
+        """Samples that change with `state` only: `add` renders them anew when it is another than on the page before."""
+        kept = self._kept.get(key)
         if kept is None or kept[0] != state:
-            fresh = Lines(self._cache, {})
-            for labels, value in samples():
-                fresh.add(family, labels, value)
-            kept = self._kept[(family.name, key)] = (state, fresh._lines[family.name])
-        self._lines[family.name] += kept[1]
+            fresh = Lines(self._cache)
+            add(fresh)
+            kept = self._kept[key] = (state, {name: lines for name, lines in fresh._lines.items() if lines})
+        for name, lines in kept[1].items():
+            self._lines[name] += lines
 
     def add_with(self, family: Family, labels: Mapping[str, str], value: float) -> None:
         """One sample with labels of its own (the configured ones of `agent_info`)."""
@@ -61,30 +60,38 @@ class Lines:
 
     def page(self, extra_text: bytes, extra_openmetrics: bytes) -> Page:
         """The finished page; the extras are families rendered elsewhere, without the closing mark."""
-        text: list[str] = []
-        openmetrics: list[str] = []
-        for family in FAMILIES:
-            lines = self._lines[family.name]
-            if not lines:
-                continue
-            body = "\n".join(lines)
-            name = family.full_name
-            text.append(f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n{body}\n")
-            base = name.removesuffix("_total") if family.type == "counter" else name
-            openmetrics.append(f"# HELP {base} {family.help}\n# TYPE {base} {family.type}\n{body}\n")
-        return Page(
-            "".join(text).encode() + extra_text,
-            "".join(openmetrics).encode() + extra_openmetrics + b"# EOF\n",
-        )
+        families = [(family, lines) for family in FAMILIES if (lines := self._lines[family.name])]
+        return Page(families, extra_text, extra_openmetrics)
 
 
 class Page:
-    """One rendered page in both formats; compressed when first asked for."""
+    """One rendered page in both formats. Put together, and compressed, when first asked for: most pages are replaced
+    before anybody asks, and who asks wants one format.
+    """
 
-    def __init__(self, text: bytes, openmetrics: bytes) -> None:
-        self.text = text
-        self._openmetrics = openmetrics
+    def __init__(self, families: list[tuple[Family, list[str]]], extra_text: bytes, extra_openmetrics: bytes) -> None:
+        self._families = families
+        self._extra_text = extra_text
+        self._extra_openmetrics = extra_openmetrics
         self._gzip: dict[bool, bytes] = {}
+
+    @cached_property
+    def text(self) -> bytes:
+        """The text format."""
+        return self._body(lambda family: family.full_name) + self._extra_text
+
+    @cached_property
+    def openmetrics(self) -> bytes:
+        """OpenMetrics, in which a counter's family has no `_total`."""
+        body = self._body(lambda f: f.full_name.removesuffix("_total") if f.type == "counter" else f.full_name)
+        return body + self._extra_openmetrics + b"# EOF\n"
+
+    def _body(self, name_of: Callable[[Family], str]) -> bytes:
+        parts = []
+        for family, lines in self._families:
+            name = name_of(family)
+            parts += [f"# HELP {name} {family.help}\n# TYPE {name} {family.type}", *lines]
+        return ("\n".join(parts) + "\n").encode() if parts else b""
 
     def encode(self, accept: str, accept_encoding: str) -> tuple[bytes, str, str | None]:
         """Body, content type and content encoding for what the client accepts."""
@@ -92,7 +99,7 @@ class Page:
         wants_openmetrics = content_type.startswith("application/openmetrics-text")
         if not wants_openmetrics:
             content_type = "text/plain; version=0.0.4; charset=utf-8"
-        body = self._openmetrics if wants_openmetrics else self.text
+        body = self.openmetrics if wants_openmetrics else self.text
         if not _accepts_gzip(accept_encoding):
             return body, content_type, None
         packed = self._gzip.get(wants_openmetrics)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import msgspec
 
 from accelwatch.faults.episode import Episode
 from accelwatch.metrics import catalogue as c
-from accelwatch.metrics.exposition import Labels, Lines, Samples
+from accelwatch.metrics.exposition import Labels, Lines
 from accelwatch.reliability.exposure import Exposure
 from accelwatch.taxonomy.model import FaultClass
 
@@ -36,24 +37,27 @@ def add_faults(lines: Lines, view: FaultView, classes: Mapping[str, FaultClass])
     """All series of faults. Counters move rarely: their lines are kept from one page to the next."""
     for counts in view.counts:
         device = (counts.vendor, counts.device, counts.model)
-        lines.keep(c.FAULT_EPISODES, device, counts.episodes, lambda: _episodes(device, counts.episodes, classes))  # noqa: B023 - called at once
+        lines.keep(("episodes", *device), counts.episodes, partial(_add_episodes, device, counts.episodes, classes))
         if counts.exposure is not None:
-            lines.keep(c.EXPOSURE, device, counts.exposure, lambda: _exposure(device, counts.exposure or {}))  # noqa: B023
+            lines.keep(("exposure", *device), counts.exposure, partial(_add_exposure, device, counts.exposure))
     _add_active(lines, view.episodes)
-    lines.keep(c.CLASS_OBSERVABLE, (), view.observable, lambda: _observable(view.observable))
+    lines.keep(("observable",), view.observable, partial(_add_observable, view.observable))
     lines.add(c.FAULTS_UNJOURNALLED, (), view.unjournalled)
 
 
-def _episodes(device: Labels, counts: Mapping[str, float], classes: Mapping[str, FaultClass]) -> Samples:
-    return [((*device, name, class_.severity.value), counts.get(name, 0)) for name, class_ in classes.items()]
+def _add_episodes(device: Labels, counts: Mapping[str, float], classes: Mapping[str, FaultClass], lines: Lines) -> None:
+    for name, class_ in classes.items():
+        lines.add(c.FAULT_EPISODES, (*device, name, class_.severity.value), counts.get(name, 0))
 
 
-def _exposure(device: Labels, seconds: Mapping[str, float]) -> Samples:
-    return [((*device, state.value), round(seconds.get(state.value, 0.0), 3)) for state in Exposure]
+def _add_exposure(device: Labels, seconds: Mapping[str, float], lines: Lines) -> None:
+    for state in Exposure:
+        lines.add(c.EXPOSURE, (*device, state.value), round(seconds.get(state.value, 0.0), 3))
 
 
-def _observable(observable: Mapping[tuple[str, str], bool]) -> Samples:
-    return [(labels, int(seen)) for labels, seen in observable.items()]
+def _add_observable(observable: Mapping[tuple[str, str], bool], lines: Lines) -> None:
+    for labels, seen in observable.items():
+        lines.add(c.CLASS_OBSERVABLE, labels, int(seen))
 
 
 def _add_active(lines: Lines, episodes: Iterable[Episode]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from accelwatch.metrics import catalogue as c
 from accelwatch.metrics.exposition import Lines
-from accelwatch.node import LinkView
 from accelwatch.readings.link import LinkKind, LinkState, Optics
+from accelwatch.views import LinkView
 
 HOST = ("host", "", "")  # an RDMA port belongs to no device: vendor `host`
 

@@ -15,8 +15,8 @@ from accelwatch.metrics.exposition import Kept, Labels, Lines, Page
 from accelwatch.metrics.faults import FaultView, add_faults
 from accelwatch.metrics.links import HOST, add_links
 from accelwatch.metrics.runs import RunPage, add_runs
-from accelwatch.node import View
 from accelwatch.taxonomy.loader import load
+from accelwatch.views import View
 
 # prometheus_client takes 2 ms for the agent's own families; they need not be newer than a scrape interval.
 OWN_METRICS_SECONDS = 10.0
@@ -54,7 +54,7 @@ class Renderer:
         self._own_text: tuple[bytes, bytes] = (b"", b"")
         self._own_at = -OWN_METRICS_SECONDS
         self._cache: dict[tuple[str, Labels], str] = {}
-        self._kept: dict[tuple[str, Labels], Kept] = {}
+        self._kept: dict[Labels, Kept] = {}
 
     def render(
         self,
