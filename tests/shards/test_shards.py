@@ -21,6 +21,7 @@ EXPECTED = {
     "AccelwatchDeviceLost", "AccelwatchNetLinkDown", "AccelwatchSharedComponent", "AccelwatchNodeDark",
     "AccelwatchRunInterrupted", "AccelwatchDevicesMissing", "AccelwatchWatchdog",
 }  # fmt: skip
+CAUSE = "accelwatch:run_interruption:cause_timestamp_seconds"
 
 
 def shortened(text: str) -> str:
@@ -47,7 +48,11 @@ def break_things(fleet: Fleet) -> None:
     fleet.order("inject", "ecc_uncorrected", "--node", gpus[4], "--device", "1", "count=1")
     for node in npus[5:9]:
         fleet.order("inject", "roce_down", "--node", node, "--device", "1")
+    fleet.order("inject", "lost", "--node", npus[10], "--device", "3")
     fleet.order("steer", "dark", gpus[0])
+    until(
+        "what ends the run", lambda: fleet.ask("single", 'accelwatch_fault_active{run_id="5002",class="device_lost"}')
+    )
     fleet.order("steer", "end", "5002", "--how", "failed")
 
 
@@ -64,6 +69,7 @@ def test_figures_and_pages_are_those_of_a_single_prometheus(fleet: Fleet) -> Non
         return {dict(labels)["alertname"] for labels in pages(fleet, *parts)}
 
     until("the pages", lambda: named("single") >= EXPECTED, 90)
+    until("what ended it", lambda: fleet.ask("single", f'{CAUSE}{{run_id="5002",class="device_lost",node!=""}}'))
     until(f"the same: {differences(fleet)}", lambda: not differences(fleet))
     assert {dict(labels).get("severity") for labels in pages(fleet, "global")} == {"page", "ticket", "info"}
     apart = exposure_apart(fleet)
