@@ -70,9 +70,9 @@ def _mark(axes: Axes, row: Row, at: float, group: tuple[str, int], lowest: float
     low, high = (1000 * row[key] for key in ("rate_low", "rate_high"))
     colour = colours.of(vendor)
     if not row["count"]:
-        axes.annotate(
-            "", (lowest * 0.6, at), (high, at), arrowprops={"arrowstyle": "->", "color": colour, "linewidth": 1.4}
-        )
+        far = lowest * 0.6
+        axes.plot([far, high], [at, at], color=colour, linewidth=1.2, linestyle="--")
+        axes.plot([far], [at], "<", color=colour, markersize=5)
         axes.plot([high], [at], "|", color=colour, markersize=8)
         return
     axes.plot([low, high], [at, at], color=colour, linewidth=2, solid_capstyle="butt")
@@ -127,35 +127,28 @@ def availability(rows: Sequence[Row]) -> str | None:
 
 def survival(rows: Sequence[Row]) -> str | None:
     """By age, with limits. Where few devices are at risk the curve is thin."""
-    shown = [row for row in rows if row["steps"]]
-    if not shown:
+    if not any(row["steps"] for row in rows):
         return None
     groups = groups_of(rows)
     figure, axes = _chart(3.4)
-    for row in shown:
+    for row in rows:
         vendor, number = groups[row["group"]]
-        steps = [step for step in row["steps"] if step["at_risk"] >= FEW_AT_RISK]
-        thin = row["steps"][max(0, len(steps) - 1) :] if len(steps) < len(row["steps"]) else []
-        for part, width in ((steps, 1.8), (thin, 0.6)):
-            if part:
-                starts = part is steps
-                days = [0.0] * starts + [step["age_hours"] / 24 for step in part]
-                values = [1.0] * starts + [step["survival"] for step in part]
-                axes.step(
-                    days, values, where="post", color=colours.of(vendor), linewidth=width,
-                    linestyle=DASHES[number % len(DASHES)], label=_clean(row["group"]) if starts else None,
-                )  # fmt: skip
-        if steps:
-            axes.fill_between(
-                [step["age_hours"] / 24 for step in steps], [step["low"] for step in steps],
-                [step["high"] for step in steps], step="post", color=colours.of(vendor), alpha=0.15, linewidth=0,
-            )  # fmt: skip
+        look = {"color": colours.of(vendor), "linestyle": DASHES[number % len(DASHES)]}
+        steps = row["steps"]
+        days = [0.0, *(step["age_hours"] / 24 for step in steps), row["oldest_hours"] / 24]
+        values = [1.0, *(step["survival"] for step in steps)]
+        axes.step(days, [*values, values[-1]], where="post", linewidth=0.7, label=_clean(row["group"]), **look)
+        # With delayed entry few are at risk at the youngest ages, too.
+        for at, step in enumerate(steps, 1):
+            if step["at_risk"] >= FEW_AT_RISK:
+                span = days[at], days[at + 1]
+                axes.plot(span, [step["survival"]] * 2, linewidth=2.4, solid_capstyle="butt", **look)
+                axes.fill_between(span, step["low"], step["high"], color=colours.of(vendor), alpha=0.15, linewidth=0)
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"age in days since first seen; bands: 95 % limits; thin: fewer than {FEW_AT_RISK} devices at risk")
     axes.set_ylabel("share not yet failed")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, frameon=False)
     return _svg(figure)
 
 
