@@ -133,7 +133,7 @@ def survival(rows: Sequence[Row]) -> str | None:
     figure, axes = _chart(3.4)
     for row in rows:
         vendor, number = groups[row["group"]]
-        look = {"color": colours.of(vendor), "linestyle": DASHES[number % len(DASHES)]}
+        look: dict[str, Any] = {"color": colours.of(vendor), "linestyle": DASHES[number % len(DASHES)]}
         steps = row["steps"]
         days = [0.0, *(step["age_hours"] / 24 for step in steps), row["oldest_hours"] / 24]
         values = [1.0, *(step["survival"] for step in steps)]
