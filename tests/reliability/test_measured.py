@@ -138,6 +138,16 @@ def test_a_label_narrows_it_and_what_has_no_such_label_is_left_out(url: str) -> 
 
 
 @needs_prometheus
+def test_a_hosts_faults_are_of_its_devices_whatever_is_matched(url: str) -> None:
+    """They have no model of their own. Of one device alone they are unknown, not 0."""
+    found = read(Prometheus(url, 60), WINDOW, [match("model=H100")])
+    assert cell(found, "H100", "host").count == 2
+    found = read(Prometheus(url, 60), WINDOW, [match("device=0")])
+    assert not [one for one in found.cells if one.class_ == "host"]
+    assert sum("What befell hosts" in note for note in found.notes) == 1
+
+
+@needs_prometheus
 def test_nothing_recorded_is_no_report(url: str) -> None:
     with pytest.raises(NothingRecorded, match=r"no accelwatch:serial_exposure:seconds1h above 0 .* with these --match"):
         read(Prometheus(url, 60), WINDOW, [match('model=x"} or up{y="')])

@@ -107,6 +107,10 @@ def test_a_phone_needs_to_scroll_downwards_alone(shown: Page) -> None:
 def test_on_paper_what_is_folded_is_open(shown: Page) -> None:
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert shown.locator("details:not([open])").count() == 0
+    # A4 on its side less its margins, at 96 dots an inch: what is wider would be cut off.
+    shown.emulate_media(media="print")
+    shown.set_viewport_size({"width": 1031, "height": 700})
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 1031
     assert shown.pdf(format="A4").startswith(b"%PDF")
 
 

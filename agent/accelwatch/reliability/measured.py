@@ -29,7 +29,9 @@ def read(
 ) -> Inputs:
     """All that was recorded in the window. Raises `PrometheusError`."""
     days = (window.end - window.start) / DAY
-    tally = Tally(window, next(length for least, length in PERIODS if days >= least), every)
+    omitted = left_out(matches)
+    period = next(length for least, length in PERIODS if days >= least)
+    tally = Tally(window, period, every, hosts_asked="host_episodes" not in omitted)
     try:
         for value in asked(prometheus, window, matches, progress):
             tally.add(value)
@@ -52,7 +54,7 @@ def read(
         window=(_time(window.start), _time(window.end)),
         cells=observed.cells(names, tally),
         interruptions=observed.interruptions(names, tally),
-        runs_counted="interruptions" not in left_out(matches),
+        runs_counted="interruptions" not in omitted,
         fleets=fleets,
         durations=observed.durations(names, tally),
         lifetimes=lifetimes,

@@ -63,6 +63,8 @@ def cells(names: Mapping[Kin, str], tally: Tally) -> list[Cell]:
             hosts[next(iter(owners))][node, class_] += count
     strangers = {class_ for _, class_ in tally.episodes} - set(load().classes)
     classes = [name for name in (*load().classes, *sorted(strangers)) if compared(name)]
+    if not tally.hosts_asked:
+        classes.remove(HOST)  # a class of faults, too
     in_slots = _serials_of_places(tally.serials)
     return [
         _cell(tally, kin, names[kin], class_, sorted(places[kin]), hosts[kin], in_slots)

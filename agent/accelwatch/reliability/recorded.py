@@ -34,11 +34,18 @@ class Question(NamedTuple):
     over: str = "sum_over_time"
     across: str = "sum"
     has: tuple[str, ...] = ()  # labels that can be matched beside those of `by`
+    only: str = ""  # a matcher that it always has
 
 
 _DEVICE = ("cluster", "node", "vendor", "device", "model", "serial")
 QUESTIONS: Mapping[str, Question] = {
-    "episodes": Question("accelwatch:serial_fault_episodes:count1h", (*_DEVICE, "class"), has=("driver",)),
+    "episodes": Question(
+        "accelwatch:serial_fault_episodes:count1h", (*_DEVICE, "class"), has=("driver",), only='device!=""'
+    ),
+    # What stands on no device has neither model nor serial number of one.
+    "host_episodes": Question(
+        "accelwatch:serial_fault_episodes:count1h", ("cluster", "node", "class"), only='device=""'
+    ),
     "maintenance_episodes": Question(
         "accelwatch:serial_maintenance_episodes:count1h",
         ("cluster", "vendor", "model", "class"),
@@ -71,6 +78,8 @@ QUESTIONS: Mapping[str, Question] = {
 }  # fmt: skip
 # What says of the fleet, or of devices by another name: matched as far as its labels go.
 PARTLY = ("observable", "hours", "repair", "drills")
+# A host's faults are those of all its devices, of whatever vendor and model they are; not of a part of them.
+OF_ALL_DEVICES = ("cluster", "node", "vendor", "model")
 
 
 class Match(NamedTuple):
@@ -112,11 +121,12 @@ def match(text: str) -> Match:
 
 def left_out(matches: Sequence[Match]) -> list[str]:
     """The questions that cannot be asked so: their series do not have one of these labels."""
-    return [
-        name
-        for name, question in QUESTIONS.items()
-        if name not in PARTLY and any(one.label not in question.by + question.has for one in matches)
-    ]
+
+    def has(name: str, label: str) -> bool:
+        question = QUESTIONS[name]
+        return label in (OF_ALL_DEVICES if name == "host_episodes" else question.by + question.has)
+
+    return [name for name in QUESTIONS if name not in PARTLY and not all(has(name, one.label) for one in matches)]
 
 
 def asked(
@@ -160,7 +170,8 @@ def _stretches(window: Window) -> Iterator[_Stretch]:
 def _ask(prometheus: Prometheus, name: str, stretch: _Stretch, matches: Sequence[Match]) -> list[Value]:
     question = QUESTIONS[name]
     # A range takes in both its ends (Prometheus 3: its end alone): less a millisecond no sample is of two days.
-    matchers = ",".join(str(one) for one in matches if one.label in question.by + question.has)
+    asked_for = [str(one) for one in matches if one.label in question.by + question.has]
+    matchers = ",".join([*asked_for, question.only] if question.only else asked_for)
     text = (
         f"{question.across} by ({', '.join(question.by)}) "
         f"({question.over}({question.series}{{{matchers}}}[{round(stretch.seconds * 1000) - 1}ms]))"

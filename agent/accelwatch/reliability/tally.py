@@ -60,6 +60,7 @@ class Tally:
     window: Window
     period_days: int
     every: float = RECORDED_EVERY
+    hosts_asked: bool = True  # else what befell hosts is not known
     serials: dict[tuple[str, str], Serial] = field(default_factory=dict)
     episodes: Counter[tuple[Place, str]] = field(default_factory=Counter)
     period_episodes: Counter[tuple[Kin, str, int]] = field(default_factory=Counter)
@@ -94,14 +95,15 @@ class Tally:
 
     def _episodes(self, labels: Mapping[str, str], one: Value) -> None:
         place, class_, count = _place(labels), labels.get("class", ""), round(one.value)
-        if place.kin.vendor == HOST or not place.device:
-            self.host_episodes[place.kin.cluster, place.node, class_] += count
-            return
         self.episodes[place, class_] += count
         self.period_episodes[place.kin, class_, one.day // self.period_days] += count
         if class_ in primary():
             serial = self._serial(labels, place)
             serial.failed_day = max(serial.failed_day, one.day)
+
+    def _host_episodes(self, labels: Mapping[str, str], one: Value) -> None:
+        key = labels.get("cluster", ""), labels.get("node", ""), labels.get("class", "")
+        self.host_episodes[key] += round(one.value)
 
     def _maintenance_episodes(self, labels: Mapping[str, str], one: Value) -> None:
         self.maintenance_episodes[_kin(labels), labels.get("class", "")] += round(one.value)
