@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from accelwatch.reliability import published
 from accelwatch.reliability.cells import Cell, Inputs, Unit
 from accelwatch.reliability.counts import read
 from accelwatch.reliability.document import document
 
 HOURS = 90 * 24.0
+PUBLISHED = Path(published.__file__).with_name("published.csv")
 
 
 def cell(group: str, count: int, hours: float = 10_000.0, class_: str = "device_lost", **changes: Any) -> Cell:
@@ -137,3 +139,15 @@ def test_a_true_ratio_of_3_with_60_events_is_seen_nine_times_of_ten(tmp_path: Pa
     devices = dict.fromkeys(("ascend", "nvidia"), round(15 / hardware / HOURS))
     seen = [quarter(tmp_path / "q.csv", random, 3.0, devices)["primary"][0]["verdict"] for _ in range(200)]
     assert seen.count("different") / len(seen) >= 0.90
+
+
+def test_studies_of_one_vendor_are_no_answer_of_one_against_the_other() -> None:
+    """Delta's two halves were counted alike; Delta and another cluster were not."""
+    found = document(read(PUBLISHED))
+    pairs = [line for line in found["answer"] if " times the rate of " in line]
+    assert pairs
+    assert all(line.split()[0] == line.split(" times the rate of ")[1].split()[0] for line in pairs)
+    alone = made(cell("s1", 9), cell("s2", 40))
+    assert alone["answer"] == [
+        "Only groups of different studies are here, which count differently: their ratios are in the tables."
+    ]

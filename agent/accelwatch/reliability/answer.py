@@ -22,13 +22,29 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
         f"device-hours ({one['model']}), {between(one)}."
         for one in vendors["sums"]
     ]
-    pairs = vendors["ratios"] or [one for one in document["primary"] if one["vendor_a"] != one["vendor_b"]]
-    pairs = pairs or document["primary"]
+    pairs = headline(document)
     found += [comparison(one) for one in pairs[:PAIRS]]
-    if not pairs:
+    if not document["primary"]:
         found.append("No two groups here list hardware faults that end runs over one exposure: nothing to compare.")
+    elif not pairs:
+        found.append(
+            "Only groups of different studies are here, which count differently: their ratios are in the tables."
+        )
     found += [_runs(one) for one in document["interruptions"] if one["cause"] == HARDWARE]
     return found
+
+
+def headline(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The pairs that the question is about: vendors; else groups of two vendors, else of one study.
+
+    Studies of one vendor differ by what they called an event before anything else.
+    """
+    primary = document["primary"]
+    return (
+        document["vendors"]["ratios"]
+        or [one for one in primary if one["vendor_a"] != one["vendor_b"]]
+        or [one for one in primary if document["window"] or one["a"].split()[0] == one["b"].split()[0]]
+    )
 
 
 def name(group: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from accelwatch import __version__
 from accelwatch.reliability import colours, page_tables, plots
-from accelwatch.reliability.answer import comparison, hours, name
+from accelwatch.reliability.answer import comparison, headline, hours, name
 from accelwatch.reliability.comparisons import DIFFERENT
 from accelwatch.reliability.page_tables import escaped, table
 
@@ -50,7 +50,7 @@ def _answer(document: Mapping[str, Any]) -> Iterator[str]:
         yield '<div class="cards">'
         yield from (_card(one, runs.get(one["vendor"])) for one in vendors["sums"])
         yield "</div>"
-    pairs = vendors["ratios"] or document["primary"]
+    pairs = headline(document)
     yield from (_verdict(one) for one in pairs[:3])
     if not pairs:
         yield f'<div class="verdict alike">{escaped(" ".join(document["answer"]))}</div>'
