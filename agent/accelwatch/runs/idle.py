@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -57,9 +58,14 @@ def observe(floors: Mapping[str, Floor], samples: Iterable[Sample]) -> dict[str,
 
 def idle_watts(sample: Sample, floor: Floor | None) -> float | None:
     """The device's idle power: the lower one of what its model is known for and what was seen."""
-    known = next((watts for pattern, watts in _MODELS if pattern.search(sample.model)), None)
+    known = _known_watts(sample.model)
     if known is None and sample.power_limit_watts is not None:
         known = IDLE_SHARE_OF_LIMIT * sample.power_limit_watts
     if floor is None:
         return known
     return floor.least if known is None else min(known, floor.least)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_watts(model: str) -> float | None:
+    return next((watts for pattern, watts in _MODELS if pattern.search(model)), None)

@@ -27,8 +27,8 @@ _XID = 0x8
 _LOOK = 0x2 | 0x400 | 0x800 | 0x1000 | 0x2000 | 0x4000 | 0x8000
 _UNKNOWN_XID = 999
 _TIMEOUT = 10
-# Short enough that a release for a GPU reset does not wait for it; it wakes the worker four times a second.
-_WAIT_MILLISECONDS = 250
+# An event ends a wait at once. What waits for the end of one is a release for a GPU reset: it can spare a second.
+_WAIT_MILLISECONDS = 1000
 # A wait that is under way for so long does not come back by itself.
 STUCK_SECONDS = 10.0
 # A set on which a GPU is lost may give that as its answer at once, for ever.
@@ -102,7 +102,7 @@ class Events:
         self._stopping.set()
         if self._thread is None:
             return True
-        self._thread.join(4 * _WAIT_MILLISECONDS / 1000)
+        self._thread.join(2 * _WAIT_MILLISECONDS / 1000)
         return not self._thread.is_alive()
 
     # --- the thread
