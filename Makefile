@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
-.PHONY: install run test test-systemd campaign bench bench-short bench-jitter bench-set-up bench-paging paging month quarters lint metrics-table rules dashboards preview mutants fuzz constraints clean
+.PHONY: install run test test-systemd campaign bench bench-short bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz constraints clean
 
 install: $(VENV)/.installed
 
@@ -64,6 +64,16 @@ bench-paging: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@$(BIN)/python tests/benchmarks/paging_latency.py
 
+# What a fleet costs its Prometheus, and whether that grows linearly: about 30 minutes. NODES: a size each; SECONDS of each.
+bench-fleet: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@$(BIN)/python tests/benchmarks/fleet_scale.py $(if $(NODES),--nodes $(NODES)) $(if $(SECONDS),--seconds $(SECONDS))
+
+# Two shards and a Prometheus that federates them, with the rules as they are shipped and a hang: about 20 minutes.
+shards: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@PYTHONPATH=tests:dashboards $(BIN)/python -m shards.run
+
 # 64 nodes in one run, 8 of them with real agents, and what reaches the pager: about 50 minutes. SCENES: only these.
 paging: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
@@ -93,6 +103,10 @@ metrics-table: $(VENV)/.installed-test
 
 rules: $(VENV)/.installed-test
 	@$(BIN)/python -m accelwatch.commands.class_rules alerts/rules/faults.yml
+
+# What alerts/scale keeps of all series, from rules, dashboards and commands.
+allow-list: $(VENV)/.installed-test
+	@$(BIN)/python alerts/scale/allow_list.py
 
 # The dashboards' JSON from their code.
 dashboards: $(VENV)/.installed-test
