@@ -134,3 +134,28 @@ def test_a_list_that_lacks_a_name_is_told_and_mended(tmp_path: Path) -> None:
     assert path.read_text() != text
     assert allow_list.main([str(path)]) == 0
     assert path.read_text() == text
+
+
+def test_labels_of_a_shard_are_taken_off_by_all_that_joins_shards() -> None:
+    own = set(example("prometheus-shard")["global"]["external_labels"])
+    assert own == {"prometheus_shard", "prometheus_replica"}
+    (job,) = example("prometheus-global")["scrape_configs"]
+    (drop,) = job["metric_relabel_configs"]
+    assert drop["action"] == "labeldrop"
+    assert all(re.fullmatch(drop["regex"], label) for label in own)
+    limits = example("mimir")["limits"]
+    assert {limits["ha_cluster_label"], limits["ha_replica_label"]} == own
+    assert limits["drop_labels"] == ["prometheus_shard"]  # the other one is Mimir's own to take off
+    text = (SCALE / "README.md").read_text()
+    assert all(f"--query.replica-label={label}" in text for label in own)
+
+
+def test_no_group_is_larger_than_mimir_is_told_to_take() -> None:
+    largest = max(len(group["rules"]) for path in RULES for group in yaml.safe_load(path.read_text())["groups"])
+    assert 20 < largest <= example("mimir")["limits"]["ruler_max_rules_per_rule_group"]
+
+
+def test_the_page_has_a_place_for_every_rule_file() -> None:
+    rows = [line for line in (SCALE / "README.md").read_text().splitlines() if line.startswith("| `")]
+    placed = [name for line in rows for name in re.findall(r"`(\w+\.yml)`", line.split("|")[1])]
+    assert sorted(placed) == sorted([path.name for path in RULES] + ["mimir.yml"])
