@@ -144,7 +144,7 @@ def test_what_the_rules_record_is_what_is_read(prometheus: str, capsys: pytest.C
     until("culprit", lambda: has(prometheus, 'accelwatch:run:culprit{node="nv-02"}'))
     until("interruption", lambda: has(prometheus, 'accelwatch:run_interruption:cause_timestamp_seconds{node="nv-03"}'))
     # Each of the four pages is scraped at a moment of its own.
-    until("every share", lambda: has(prometheus, "accelwatch:run_interruption:lost_device_seconds == 160"))
+    until("every share", lambda: has(prometheus, "accelwatch:run_interruption:lost_device_seconds==160"))
     hang = asked("why", "500")
     assert (hang["state"], hang["culprit"]["node"], hang["culprit"]["device"]) == ("hangs", "nv-02", "3")
     assert (hang["culprit"]["class"], hang["culprit"]["serial"]) == ("hang_no_error", "nv-02-3")
