@@ -37,7 +37,7 @@ def test_label_values_come_back_from_the_metrics_page(values: tuple[str, ...], n
     lines.add(catalogue.DEVICE_INFO, values, 1.0)
     lines.add_with(catalogue.AGENT_INFO, {"version": "1", "config_hash": "x", "node": node}, 1.0)
     page = lines.page(b"", b"")
-    openmetrics = page._openmetrics.decode()
+    openmetrics = page.openmetrics.decode()
     for families in (read_text(page.text.decode()), read_openmetrics(openmetrics)):
         samples = {sample.name: sample.labels for family in families for sample in family.samples}
         assert samples.keys() == {"accelwatch_device_info", "accelwatch_agent_info"}
