@@ -30,7 +30,7 @@ from accelwatch.simulator.fleet.discovery import SCRAPE, TARGETS
 DEVICES, STEP_SECONDS = 8, 15
 # The first evaluations find series that are new: they are slower than those that follow.
 WARM_SECONDS = 75
-# Of all groups together that run each 15 s: a third of the interval, so that a busy hour still fits.
+# Of all groups together, those of a minute and an hour too: were they all due at once, a third of the scrape interval.
 RULE_SECONDS = 5.0
 # At 10,000 devices: what Prometheus holds in 16 GB with room for queries.
 SERIES_PER_DEVICE = 150
@@ -128,10 +128,9 @@ class Size:
     def devices(self) -> int:
         return self.nodes * DEVICES
 
-    @property
-    def rule_seconds(self) -> float:
-        """All groups of 15 s together, each at its median."""
-        return sum(statistics.median(self.groups[name]) for name in self.often)
+    def rule_seconds(self, all_groups: bool = True) -> float:
+        """All groups together, or those that run each 15 s; each at its median."""
+        return sum(statistics.median(seen) for name, seen in self.groups.items() if all_groups or name in self.often)
 
 
 def measure(nodes: int, seconds: float) -> Size:
@@ -196,7 +195,8 @@ def table(sizes: list[Size]) -> list[str]:
         "bytes resident per series": [f"{size.resident / size.series:,.0f}" for size in sizes],
         "scrape, median ms": [f"{1e3 * statistics.median(size.scrapes):.1f}" for size in sizes],
         "scrape, slowest ms": [f"{1e3 * max(size.slowest):.0f}" for size in sizes],
-        "rules of 15 s together, s": [f"{size.rule_seconds:.3f}" for size in sizes],
+        "all rules together, s": [f"{size.rule_seconds():.3f}" for size in sizes],
+        "of these those of each 15 s, s": [f"{size.rule_seconds(all_groups=False):.3f}" for size in sizes],
     }
     for name in sorted({name for size in sizes for name in size.groups}):
         cells = [f"{statistics.median(size.groups[name]):.3f}" if name in size.groups else "-" for size in sizes]
@@ -220,7 +220,7 @@ def bounds(sizes: list[Size]) -> bool:
     kept = []
     for size in sizes:
         kept.append(_judge(f"{size.nodes} nodes: series per device", size.series / size.devices, SERIES_PER_DEVICE))
-        kept.append(_judge(f"{size.nodes} nodes: rules of 15 s together, s", size.rule_seconds, RULE_SECONDS))
+        kept.append(_judge(f"{size.nodes} nodes: all rules together, s", size.rule_seconds(), RULE_SECONDS))
     if len(sizes) > 1:
         each = [size.series / size.nodes for size in sizes]
         kept.append(_judge("series of a node, largest against smallest size", max(each) / min(each), LINEAR))
