@@ -10,7 +10,18 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import processes
-from scrapes import SCRAPERS, SCRAPES, SILENT, answered, many_clients, one_client, scrape, silent_clients
+from scrapes import (
+    EACH,
+    SCRAPE_TIMEOUT_SECONDS,
+    SCRAPERS,
+    SCRAPES,
+    SILENT,
+    answered,
+    many_clients,
+    one_client,
+    scrape,
+    silent_clients,
+)
 from subjects import Subject
 
 # The slowest default interval but for identity is 10 s; the first poll, which reads everything, is not what one costs.
@@ -43,6 +54,7 @@ QUANTITIES = {
     "p99": Quantity("scrape, one client, p99", "ms", 2),
     "many_p50": Quantity(f"scrape, {SCRAPERS} at once, p50", "ms", 1),
     "many_p99": Quantity(f"scrape, {SCRAPERS} at once, p99", "ms", 1),
+    "unanswered": Quantity(f"of {SCRAPERS * EACH} such not answered in {SCRAPE_TIMEOUT_SECONDS:g} s", "", 0),
     "silent": Quantity(f"longest scrape beside {SILENT} silent clients", "ms", 1),
     "packed": Quantity("page with gzip", "kB", 1),
     "page": Quantity("page", "kB", 1),
@@ -103,7 +115,7 @@ def _scraped(subject: Subject, measured: Measured, scrapes: int) -> None:
     before = processes.spent(subject.pids)
     one = one_client(subject.port, scrapes)
     after = processes.spent(subject.pids)
-    many = many_clients(subject.port)
+    many, unanswered = many_clients(subject.port)
     with silent_clients(subject.port):
         beside = one_client(subject.port, scrapes)
     with closing(http.client.HTTPConnection("127.0.0.1", subject.port)) as client:
@@ -117,6 +129,7 @@ def _scraped(subject: Subject, measured: Measured, scrapes: int) -> None:
         p99=one.p99,
         many_p50=many.p50,
         many_p99=many.p99,
+        unanswered=unanswered,
         silent=beside.longest,
         pss=processes.pss_mebibytes(subject.pids),
         packed=len(packed) / 1000,
