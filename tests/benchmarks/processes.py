@@ -63,12 +63,16 @@ def pss_mebibytes(pids: Sequence[int]) -> float:
 
 
 def system_calls(families: Sequence[Sequence[int]], seconds: float) -> list[float]:
-    """Calls per minute of each family, all watched at the same time; strace slows them down, so nothing else is measured."""
+    """Calls per minute of each family, all watched at the same time; strace slows them down, so nothing else is measured.
+
+    Only threads that are there now are followed: the vendor's tools that an agent starts make calls of their own.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         watchers = []
         for number, pids in enumerate(families):
-            attach = [word for pid in pids for word in ("-p", str(pid))]
-            argv = ["strace", "-f", "-c", "-o", f"{scratch}/{number}", *attach]
+            threads = [task.name for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+            attach = [word for thread in threads for word in ("-p", thread)]
+            argv = ["strace", "-c", "-o", f"{scratch}/{number}", *attach]
             watchers.append(subprocess.Popen(argv, stderr=subprocess.DEVNULL))
         time.sleep(seconds)
         for watcher in watchers:
