@@ -159,3 +159,22 @@ def test_the_page_has_a_place_for_every_rule_file() -> None:
     rows = [line for line in (SCALE / "README.md").read_text().splitlines() if line.startswith("| `")]
     placed = [name for line in rows for name in re.findall(r"`(\w+\.yml)`", line.split("|")[1])]
     assert sorted(placed) == sorted([path.name for path in RULES] + ["mimir.yml"])
+
+
+def test_the_table_of_sizes_is_computed_from_what_was_measured() -> None:
+    text = (SCALE / "SIZING.md").read_text()
+    series, samples = (
+        int(re.search(rf"\| {what}[^|]* \| (\d+)", text)[1]) for what in ("series in memory", "samples per scrape")
+    )  # type: ignore[index]
+    per_day = series * 86_400 / 15 * 0.97 + 12 * series * 108
+    assert f"{per_day / 1e6:.2f} MB" in text
+    units = {"million": 1e6, "GB": 1e9, "TB": 1e12}
+    rows = re.findall(r"^\| ([\d,]+) \| (.*) \|$", text, re.MULTILINE)
+    assert [row[0] for row in rows] == ["1,000", "3,000", "10,000", "30,000", "100,000"]
+    for devices, rest in rows:
+        number = float(devices.replace(",", ""))
+        cells = [cell.split() for cell in rest.replace(",", "").split(" | ")]
+        told = [float(words[0]) * (units[words[1]] if len(words) > 1 else 1) for words in cells]
+        memory = number * series * 5_000
+        computed = [number * series, memory, 2 * memory, number * samples / 15, number * per_day * 30]
+        assert told == pytest.approx(computed, rel=0.07)
