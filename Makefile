@@ -38,7 +38,7 @@ test-systemd: install
 	@tests/systemd/run.sh
 
 # What the agent costs, beside node_exporter and nvitop-exporter; writes tests/benchmarks/RESULTS.md. On a machine that
-# does nothing else, about 23 minutes. ROUNDS=1: a third of it. The short form: 16 healthy devices, once, two minutes.
+# does nothing else, about 23 minutes. ROUNDS=1: half of it. The short form: 16 healthy devices, once, two minutes.
 bench: bench-set-up
 	@$(BIN)/python tests/benchmarks/run.py $(if $(ROUNDS),--rounds $(ROUNDS))
 

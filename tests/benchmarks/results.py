@@ -22,6 +22,9 @@ COLUMNS = {
     "node_exporter": "node_exporter",
     "nvitop_exporter": "nvitop-exporter",
 }
+# What another's work shows as before ours has begun.
+BUSY_LOAD = 0.5
+BUSY = "**Provisional: the machine had other work meanwhile.** Times, and most of all interference, are those of a busy one."
 RATIOS = ("cpu_all", "cpu_scrape", "wakeups", "calls", "pss", "start", "p50", "p99", "many_p99", "packed")
 NOT_MEASURED = (
     "Real drivers: NVML is a simulated library whose calls return at once, npu-smi and hccn_tool are simulated commands."
@@ -102,8 +105,10 @@ def write(
         "# What the agent costs",
         "",
         "Made by `make bench`, which measures all programs of a table side by side, at their default intervals. Each"
-        f" value is the median of {count} rounds, with the least and the greatest; each round starts every program anew.",
+        " value is the median of all rounds, with the least and the greatest; each round starts every program anew."
+        f" Rounds: {count}.",
         "",
+        *([BUSY, ""] if load[0] > BUSY_LOAD else []),
         f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
         f"- Machine: {machine()}; load average {load[0]:.1f} before, {load[1]:.1f} at the end",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()),

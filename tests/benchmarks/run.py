@@ -22,11 +22,11 @@ from subjects import agent, node_exporter, nvitop_exporter, simulated_hosts, ver
 
 from accelwatch.simulator.cluster import _free_ports
 
-SIZES, ROUNDS, QUIET_SECONDS = (1, 8, 16, 64), 3, 30.0
+SIZES, ROUNDS, QUIET_SECONDS = (1, 8, 16, 64), 3, 25.0
 STATES, SHORT_STATES = ("healthy", "storm"), ("healthy",)
 SHORT_SIZE, SHORT_QUIET_SECONDS = 16, 60.0
 # node_exporter and nvitop-exporter render during each scrape: 64 devices take them 50 ms and more.
-SLOW_SCRAPES = 60
+SLOW_SCRAPES = 40
 # Beyond these something has gone wrong: 16 healthy devices, a busy machine allowed for.
 BOUNDS = {"many_p99": 150, "unanswered": 0, "silent": 50, "pss": 64, "cpu": 1.0, "start": 3, "packed": 20}
 SCRAPE_RATIO = 0.2  # scrape p50 against node_exporter's

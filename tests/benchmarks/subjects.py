@@ -137,5 +137,5 @@ def versions() -> dict[str, str]:
         told["node_exporter"] = (said.stdout or said.stderr).split()[2]
     if NVITOP.exists():
         said = subprocess.run([str(NVITOP), "--version"], capture_output=True, text=True, check=True)
-        told["nvitop-exporter"] = said.stdout.split()[-1]
+        told["nvitop-exporter"] = said.stdout.split()[-1].rstrip(")")
     return told
