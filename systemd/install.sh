@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs accelwatch on this node, or takes it away. Idempotent. Run as root from the source directory.
 #
-#   systemd/install.sh               venv under /opt/accelwatch, user accelwatch, unit enabled and started
+#   systemd/install.sh               venv under /opt/accelwatch, user accelwatch, units enabled and started
 #   systemd/install.sh --no-start    the same without starting it
 #   systemd/install.sh --uninstall   everything away but /etc/accelwatch and /var/lib/accelwatch
 #   systemd/install.sh --uninstall --purge    those too
@@ -11,7 +11,8 @@ umask 022 # the agent's user reads what root writes, whatever root's own habit i
 PREFIX=/opt/accelwatch
 CONFIG=/etc/accelwatch
 STATE=/var/lib/accelwatch
-UNIT=/etc/systemd/system/accelwatch.service
+UNITS=/etc/systemd/system
+SOCKETS="accelwatch-helper.socket accelwatch-events.socket"
 PYTHON=${PYTHON:-python3}
 source=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -31,12 +32,19 @@ done
 running() { [ -d /run/systemd/system ]; }
 
 if [ -n "$uninstall" ]; then
-    if running; then systemctl disable --now accelwatch.service 2>/dev/null || true; fi
-    rm -rf "$UNIT" "$UNIT.d" /etc/systemd/system/multi-user.target.wants/accelwatch.service "$PREFIX"
+    if running; then
+        # shellcheck disable=SC2086 # a list
+        systemctl disable --now accelwatch.service $SOCKETS 2>/dev/null || true
+        systemctl stop accelwatch-helper.service accelwatch.slice 2>/dev/null || true
+    fi
+    for unit in accelwatch.service accelwatch-helper.service accelwatch.slice $SOCKETS; do
+        rm -rf "${UNITS:?}/$unit" "$UNITS/$unit.d" "$UNITS/multi-user.target.wants/$unit" "$UNITS/sockets.target.wants/$unit"
+    done
+    rm -rf "$PREFIX"
     rm -f /usr/local/bin/accelwatch
     if running; then
         systemctl daemon-reload
-        systemctl reset-failed accelwatch.service 2>/dev/null || true
+        systemctl reset-failed 'accelwatch*' 2>/dev/null || true
     fi
     # The locks of the vendors' tools lie where every user's accelwatch finds them.
     if [ -n "$purge" ]; then rm -rf "$CONFIG" "$STATE" /run/lock/accelwatch-*.lock; fi
@@ -54,8 +62,8 @@ getent group accelwatch >/dev/null || groupadd --system accelwatch
 id accelwatch >/dev/null 2>&1 ||
     useradd --system --gid accelwatch --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin accelwatch
 
-# Groups that own the kernel log and the device nodes on this host; absent ones are left out.
-groups="adm"
+# Groups that own the device nodes on this host; absent ones are left out.
+groups=""
 for device in /dev/nvidia0 /dev/nvidiactl /dev/davinci0 /dev/davinci_manager; do
     [ -e "$device" ] || continue
     group=$(stat -c %G "$device")
@@ -66,18 +74,21 @@ for group in HwHiAiUser video render; do
     case " $groups " in *" $group "*) ;; *) groups="$groups $group" ;; esac
 done
 
-mkdir -p "$PREFIX" "$CONFIG" "$UNIT.d"
+mkdir -p "$PREFIX" "$CONFIG" "$UNITS/accelwatch.service.d"
 # A venv whose Python has been upgraded away from under it is made anew.
 "$PREFIX/venv/bin/python" -m pip --version >/dev/null 2>&1 || "$PYTHON" -m venv --clear "$PREFIX/venv"
 "$PREFIX/venv/bin/pip" install --quiet --disable-pip-version-check -c "$source/constraints.txt" --upgrade "$source"
 cp "$source/README.md" "$PREFIX/README.md"
 ln -sf "$PREFIX/venv/bin/accelwatch" /usr/local/bin/accelwatch
 [ -e "$CONFIG/accelwatch.yml" ] || install -m 0644 "$source/systemd/accelwatch.yml" "$CONFIG/accelwatch.yml"
-install -m 0644 "$source/systemd/accelwatch.service" "$UNIT"
-printf '[Service]\nSupplementaryGroups=%s\n' "$groups" > "$UNIT.d/groups.conf"
+for unit in accelwatch.service accelwatch-helper.service accelwatch.slice $SOCKETS; do
+    install -m 0644 "$source/systemd/$unit" "$UNITS/$unit"
+done
+printf '[Service]\nSupplementaryGroups=%s\n' "${groups# }" > "$UNITS/accelwatch.service.d/groups.conf"
 "$PREFIX/venv/bin/accelwatch" config check "$CONFIG/accelwatch.yml"
 
-if command -v systemctl >/dev/null 2>&1; then systemctl enable --quiet accelwatch.service; fi # in an image, too
+# shellcheck disable=SC2086 # a list
+if command -v systemctl >/dev/null 2>&1; then systemctl enable --quiet accelwatch.service $SOCKETS; fi # in an image, too
 if ! running; then
     echo "accelwatch is installed; systemd does not run here, so it starts with the next boot"
     exit 0
@@ -87,6 +98,11 @@ if [ -z "$start" ]; then
     echo "accelwatch is installed and not started: systemctl start accelwatch"
     exit 0
 fi
+# The agent waits for no helper; a socket cannot be restarted below the service that has it.
+systemctl stop accelwatch-helper.service 2>/dev/null || true
+for socket in $SOCKETS; do
+    systemctl restart "$socket" || echo "$socket does not start here: see systemctl status $socket" >&2
+done
 systemctl restart accelwatch.service || {
     echo "accelwatch is installed but does not start; its own words:" >&2
     journalctl --unit accelwatch.service --lines 10 --no-pager >&2 || true

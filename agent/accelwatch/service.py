@@ -16,6 +16,7 @@ from accelwatch.clock import Clock, SteadyClock, SystemClock
 from accelwatch.config import Config, ConfigError
 from accelwatch.core import Core
 from accelwatch.journal.writer import Writer
+from accelwatch.late_drivers import LateDrivers
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.exposition import Page
 from accelwatch.metrics.page import AgentStatus, Renderer
@@ -99,6 +100,7 @@ class Agent:
         self._web_ok = True
         self._shut_out_lines = log.Throttle()
         self.server = Server(self.answers.routes, report=_report_flaw, shut_out=self._shut_out)
+        self._late_drivers = LateDrivers()
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._wake = threading.Event()
@@ -154,8 +156,17 @@ class Agent:
             if self._clock.monotonic() - looked >= LOOK_AGAIN_SECONDS:
                 looked = self._clock.monotonic()
                 self._match_sources(self.config)
+                self._restart_for(self._late_drivers.arrived())
             if self.server.alive and self._pipeline.alive:
                 notifier.send("WATCHDOG=1")
+
+    def _restart_for(self, drivers: tuple[str, ...]) -> None:
+        if drivers:
+            log.get().warning(
+                "drivers were loaded after this start: ending, to be started by systemd with their device nodes",
+                drivers=",".join(drivers),
+            )
+            self._stop.set()
 
     def _signalled(self, number: int, _frame: object) -> None:
         (self._reload if number == signal.SIGHUP else self._stop).set()

@@ -1,10 +1,12 @@
-"""sd_notify without a library: one datagram (sd_notify(3))."""
+"""systemd without a library: notifications (sd_notify(3)) and given sockets (sd_listen_fds(3))."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
+
+_FIRST_GIVEN = 3  # SD_LISTEN_FDS_START
 
 
 class Notifier:
@@ -30,3 +32,16 @@ class Notifier:
     def reloading(self) -> None:
         """Says that a reload has begun; `READY=1` ends it."""
         self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+
+def given_sockets() -> dict[str, socket.socket]:
+    """The sockets that systemd opened for this process, by their `FileDescriptorName=`; told to no child of it."""
+    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
+    count = os.environ.pop("LISTEN_FDS", "0")
+    if os.environ.pop("LISTEN_PID", "") != str(os.getpid()) or not count.isdecimal():
+        return {}
+    found = {}
+    for name, descriptor in zip(names, range(_FIRST_GIVEN, _FIRST_GIVEN + int(count)), strict=False):
+        os.set_inheritable(descriptor, False)
+        found[name] = socket.socket(fileno=descriptor)
+    return found

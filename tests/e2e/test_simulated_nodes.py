@@ -289,15 +289,30 @@ def test_exit_statuses_without_hardware_and_with_wrong_usage(tmp_path: Path, arg
     assert run("--config", str(path), *arguments).returncode == status
 
 
-def test_the_unit_passes_systemds_own_check() -> None:
+UNITS = sorted(
+    path for path in (ROOT / "systemd").glob("accelwatch*") if path.suffix in (".service", ".socket", ".slice")
+)
+
+
+def test_the_units_pass_systemds_own_check() -> None:
     """systemd-analyze says nothing at all: it returns 0 even for unknown keys."""
+    assert len(UNITS) == 5
     verified = subprocess.run(
-        ["systemd-analyze", "verify", str(ROOT / "systemd" / "accelwatch.service")],
+        ["systemd-analyze", "verify", *map(str, UNITS)], capture_output=True, text=True, check=False
+    )
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("service", [path for path in UNITS if path.suffix == ".service"], ids=lambda path: path.name)
+def test_a_service_is_open_to_little(service: Path) -> None:
+    """At most 2.0 of 10 in systemd's own measure; above it the status is 1."""
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=20", str(service)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (verified.returncode, verified.stderr) == (0, "")
+    assert judged.returncode == 0, judged.stdout.splitlines()[-1] if judged.stdout else judged.stderr
 
 
 def test_rules_and_alertmanager_configuration_are_accepted() -> None:

@@ -230,7 +230,9 @@ def test_a_log_without_permission_is_present_and_fails(tmp_path: Path, follow: F
     path.write_text(lines(1))
     log = follow(path, reads=Refused(ToolRunner()))
     assert log.presence() is Presence.PRESENT
-    with pytest.raises(SourceError, match="Operation not permitted; join group adm or grant CAP_SYSLOG"):
+    with pytest.raises(
+        SourceError, match=r"Operation not permitted; is accelwatch-helper up\? Without it: join group adm"
+    ):
         log.poll()
 
 

@@ -22,7 +22,7 @@ from accelwatch.readings.process import ProcessExit
 from accelwatch.sources.commands import ToolRunner
 from accelwatch.sources.privileged import LocalReads
 from accelwatch.sources.proc_connector import open_connector, parse_exit
-from accelwatch.sources.process_events import KEPT_BACK, ConnectorReader, ProcessEvents
+from accelwatch.sources.process_events import KEPT_BACK, TRY_AGAIN_SECONDS, ConnectorReader, ProcessEvents
 from support import FakeClock
 
 
@@ -150,6 +150,34 @@ def test_without_the_privilege_it_says_so_once(told: Told) -> None:
     assert events.take_problems() == ()
     events.watch({7: 0.0})
     events.close()
+
+
+def test_what_was_refused_is_asked_for_again(told: Told) -> None:
+    """The helper that has the privilege was away: exits are followed once it is there, and the problem is told once."""
+    clock = FakeClock()
+    there, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    asked: list[float] = []
+
+    class Reads(LocalReads):
+        def open_process_events(self) -> socket.socket:
+            asked.append(clock.monotonic())
+            if len(asked) < 3:
+                raise PermissionError(1, "Operation not permitted")
+            return given
+
+    events = ProcessEvents(proc=Path("/proc"), reads=Reads(ToolRunner()), clock=clock, deliver=told)
+    events.watch({})
+    assert asked == [], "watched before it was started"
+    events.start()
+    for _ in range(int(TRY_AGAIN_SECONDS)):
+        clock.now += 3.0
+        events.watch({})
+    assert len(asked) == 3
+    assert asked[2] - asked[1] == pytest.approx(TRY_AGAIN_SECONDS, abs=3.0)
+    assert events.followed
+    assert len(events.take_problems()) == 1
+    events.close()
+    there.close()
 
 
 @pytest.mark.parametrize("namespace", ["--net", "--pid"])

@@ -150,12 +150,16 @@ def test_processes_of_other_users_are_told_once_per_growth(host: Host) -> None:
     for pid in (7, 8):
         host.process(pid)
     host.refused = {7, 8, 9}
-    assert host.source.poll().problems == ("2 processes of other users cannot be looked into: grant CAP_SYS_PTRACE",)
+    assert host.source.poll().problems == (
+        "2 processes of other users cannot be looked into: is accelwatch-helper up? Without it: grant CAP_SYS_PTRACE",
+    )
     assert host.source.poll().problems == ()
     host.clock.now += 5
     assert host.source.poll().problems == ()
     host.process(9)
-    assert host.source.poll().problems == ("3 processes of other users cannot be looked into: grant CAP_SYS_PTRACE",)
+    assert host.source.poll().problems == (
+        "3 processes of other users cannot be looked into: is accelwatch-helper up? Without it: grant CAP_SYS_PTRACE",
+    )
 
 
 def test_a_holder_that_cannot_be_described_is_a_problem_not_a_silence(host: Host) -> None:
@@ -247,7 +251,7 @@ def test_an_environment_that_may_not_be_read_is_told_once(host: Host) -> None:
     assert (snapshot.processes[0].run, snapshot.processes[0].environment_readable) == (None, False)
     assert snapshot.problems == (
         f"{host.proc}/7/environ may not be read: runs are told apart by their launcher's process group and carry this "
-        "node's name in place of the scheduler's job id; grant CAP_SYS_PTRACE",
+        "node's name in place of the scheduler's job id; is accelwatch-helper up? Without it: grant CAP_SYS_PTRACE",
     )
     host.process(8, "/dev/nvidia1")
     assert host.source.poll().problems == ()

@@ -1,7 +1,8 @@
 """The root helper: answers a fixed list of questions to the agent's user over a local socket, and does nothing else.
 
-It parses no output of a tool and no log, speaks no HTTP, and takes no path from who asks. `python -m
-accelwatch.privileged.helper --socket PATH --user NAME`.
+It parses no output of a tool and no log, speaks no HTTP, and takes no path from who asks. As a unit it is given its
+sockets by systemd (systemd/accelwatch-helper*.socket); by hand: `python -m accelwatch.privileged.helper --socket PATH
+--user NAME`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from pathlib import Path
 
 import msgspec
 
+from accelwatch.privileged.trust import who_may_change
 from accelwatch.privileged.wire import QUESTION_BYTES, Answer, Question
 from accelwatch.sources.base import SourceError, SourceTimeout
 from accelwatch.sources.commands import ToolRunner, find_tool
 from accelwatch.sources.privileged import DEVICE_NODE, HCCN_INSTALLED, LocalReads
-from accelwatch.systemd import Notifier
+from accelwatch.systemd import Notifier, given_sockets
 
 # The agent's sources ask one at a time each: kernel log, processes, events, hccn_tool.
 AT_ONCE = 8
@@ -36,6 +38,8 @@ CLIENT_SECONDS = 5.0
 HCCN_LIMIT_SECONDS = 60.0
 # What `sources.hccn_tool` asks; held to it by a test.
 HCCN_QUERIES = frozenset(("-dev_info", "-link", "-link_stat", "-net_health", "-stat", "-speed", "-fec", "-optical"))
+# `FileDescriptorName=` of the two socket units.
+HELPER_NAME, EVENTS_NAME = "helper", "events"
 _NUMBER = re.compile(r"[0-9]{1,4}")
 _CREDENTIALS = struct.Struct("3i")  # unix(7), struct ucred: pid, uid, gid
 
@@ -48,14 +52,21 @@ class Helper:
     """Answers on `listener`, which is bound, to processes of `uid`."""
 
     def __init__(
-        self, listener: socket.socket, uid: int, *, proc: Path, kernel_log: Path, hccn_tool: str | None
+        self,
+        listener: socket.socket,
+        uid: int,
+        *,
+        proc: Path,
+        kernel_log: Path,
+        hccn_tool: str | None,
+        events: socket.socket | None = None,
     ) -> None:
         self._listener = listener
         self._uid = uid
         self._proc = proc
         self._kernel_log = kernel_log
         self._hccn_tool = hccn_tool
-        self._reads = LocalReads(ToolRunner())
+        self._reads = LocalReads(ToolRunner(), events)
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._second, self._asked = 0, 0
 
@@ -146,6 +157,9 @@ class Helper:
         tool = find_tool("hccn_tool", self._hccn_tool, HCCN_INSTALLED)
         if tool is None:
             raise Refused("hccn_tool: not found on this host")
+        open_to = who_may_change(Path(tool), self._uid)
+        if open_to is not None:
+            raise Refused(f"{tool}: is not run as root, since {open_to}: make it the driver's alone")
         output = self._reads.hccn_tool([tool, *question.arguments], question.timeout)
         return Answer(output=(output.status, output.stdout, output.stderr)), None
 
@@ -209,15 +223,26 @@ def _serve_or_end(helper: Helper) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM."""
     parser = argparse.ArgumentParser(prog="accelwatch-helper", description=__doc__)
-    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--socket", type=Path, help="where to listen; without it on the socket that systemd gives")
     parser.add_argument("--user", required=True, help="whose questions are answered: a name or a number")
     parser.add_argument("--proc", type=Path, default=Path("/proc"))
     parser.add_argument("--kernel-log", type=Path, default=Path("/dev/kmsg"))
     parser.add_argument("--hccn-tool", default=None)
     given = parser.parse_args(argv)
     uid = int(given.user) if given.user.isdecimal() else pwd.getpwnam(given.user).pw_uid
-    listener = listen(given.socket, uid)
-    helper = Helper(listener, uid, proc=given.proc, kernel_log=given.kernel_log, hccn_tool=given.hccn_tool)
+    sockets = given_sockets()
+    if given.socket is None and HELPER_NAME not in sockets:
+        parser.error(
+            f"no --socket, and systemd gives none named {HELPER_NAME!r}: systemctl start accelwatch-helper.socket"
+        )
+    helper = Helper(
+        sockets[HELPER_NAME] if given.socket is None else listen(given.socket, uid),
+        uid,
+        proc=given.proc,
+        kernel_log=given.kernel_log,
+        hccn_tool=given.hccn_tool,
+        events=sockets.get(EVENTS_NAME),
+    )
     threading.Thread(target=_serve_or_end, args=(helper,), daemon=True).start()
     Notifier().send("READY=1")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})

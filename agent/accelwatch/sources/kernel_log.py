@@ -125,7 +125,9 @@ class KernelLog:
         try:
             descriptor = self._reads.open_kernel_log(self._path)
         except OSError as error:
-            hint = "; join group adm or grant CAP_SYSLOG" if error.errno in (errno.EACCES, errno.EPERM) else ""
+            hint = ""
+            if error.errno in (errno.EACCES, errno.EPERM):
+                hint = "; is accelwatch-helper up? Without it: join group adm or grant CAP_SYSLOG"
             self._problem = f"{self._path}: cannot be opened: {error.strerror}{hint}"
             return None
         return descriptor

@@ -47,8 +47,9 @@ class PrivilegedReads(Protocol):
 class LocalReads:
     """In the agent's own process, with the agent's own privileges."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, events: socket.socket | None = None) -> None:
         self._runner = runner
+        self._events = events  # see `open_connector`
 
     def open_kernel_log(self, path: Path) -> int:
         """See the protocol. A FIFO is opened for both ways, so that it does not end with its writer."""
@@ -78,7 +79,7 @@ class LocalReads:
 
     def open_process_events(self) -> socket.socket:
         """See the protocol."""
-        return open_connector()
+        return open_connector(self._events)
 
     def hccn_tool(self, argv: Sequence[str], timeout: float) -> Output:
         """See the protocol."""

@@ -6,6 +6,7 @@ CAP_NET_ADMIN before Linux 6.6, and always the first network, user and process n
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -26,19 +27,24 @@ _NONE, _EXITED = 0, 0x80000000
 _ACKNOWLEDGED_WITHIN_SECONDS = 1.0
 # 10,000 exits in a second are about 8 MB of buffers; the follower looks every 50 ms.
 _BUFFER_BYTES = 4 << 20
-_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER, _SO_RCVBUFFORCE = 26, 27, 33
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # linux/proc_ns.h, PROC_PID_INIT_INO
 LONGEST = 256
 
 
-def open_connector() -> socket.socket:
-    """A non-blocking socket whose every message is the exit of a whole process. Raises `OSError`."""
+def open_connector(given: socket.socket | None = None) -> socket.socket:
+    """A non-blocking socket whose every message is the exit of a whole process. Raises `OSError`.
+
+    `given` is one that systemd bound (`ListenNetlink=connector 1`) for a service in another network namespace, where
+    the kernel has no connector: a copy of it is returned, without what came for an earlier reader.
+    """
     if _PID_NAMESPACE.exists() and _PID_NAMESPACE.stat().st_ino != _FIRST_PID_NAMESPACE:
         raise OSError(errno.ENOTCONN, "this is another pid namespace than the host's: the kernel's pids are not ours")
-    connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR)
+    connector = _bound() if given is None else given.dup()
     try:
-        connector.bind((0, _CN_IDX_PROC))
+        if given is not None:
+            _emptied(connector)
         try:
             connector.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         except OSError:
@@ -46,7 +52,7 @@ def open_connector() -> socket.socket:
         operation = struct.pack("=I", _LISTEN)
         length = _HEADERS.size + len(operation)
         header = _HEADERS.pack(length, _NLMSG_DONE, 0, 0, os.getpid(), _CN_IDX_PROC, _CN_VAL_PROC, 0, 0, 4, 0)
-        connector.send(header + operation)
+        connector.sendto(header + operation, (0, 0))
         _acknowledged(connector)
         _attach_filter(connector)
         connector.setblocking(False)
@@ -54,6 +60,31 @@ def open_connector() -> socket.socket:
         connector.close()
         raise
     return connector
+
+
+def _bound() -> socket.socket:
+    connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR)
+    try:
+        connector.bind((0, _CN_IDX_PROC))
+    except BaseException:
+        connector.close()
+        raise
+    return connector
+
+
+def _emptied(connector: socket.socket) -> None:
+    """The filter of the reader before would keep the acknowledgement away."""
+    with contextlib.suppress(OSError):  # it has none
+        connector.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    connector.setblocking(False)
+    while True:
+        try:
+            connector.recv(LONGEST)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
 
 
 def parse_exit(message: bytes | memoryview) -> tuple[int, int, int] | None:

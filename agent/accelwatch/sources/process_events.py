@@ -38,6 +38,8 @@ LATELY_SECONDS = 60.0
 # The start of a process is known to a tick, and the boot time that it is counted from to a second.
 _START_SLACK_SECONDS = 2.0
 _CHUNK_BYTES = 64 << 10
+# What keeps exits away is a privilege or the helper that has it: it may come later.
+TRY_AGAIN_SECONDS = 60.0
 
 Deliver = Callable[[tuple[ProcessExit, ...]], None]
 
@@ -170,6 +172,8 @@ class ProcessEvents:
         self._reader: Reader | None = None
         self._thread: threading.Thread | None = None
         self._problems: list[str] = []
+        self._refused: str | None = None  # told once, however often it is tried
+        self._try_again: float | None = None
         self._told_lost = 0
 
     @property
@@ -183,18 +187,26 @@ class ProcessEvents:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Begins. Without the privilege it says so once, as a problem, and gives nothing."""
+        """Begins. Without the privilege it says so once, as a problem, and tries again while processes are watched."""
+        self._try_again = self._clock.monotonic() + TRY_AGAIN_SECONDS
+        if self._reader is not None:
+            self._reader.close()
+            self._reader, self._told_lost = None, 0
         try:
             if str(self._proc) == "/proc":
                 self._reader = ConnectorReader(self._reads.open_process_events())
             else:
                 self._reader = FileReader(self._proc / EXITS_FILE, self._clock)
         except OSError as error:
+            refused, self._refused = self._refused, error.strerror or str(error)
+            if refused == self._refused:
+                return
             self._say(
                 f"process events: cannot be followed: {error.strerror or error}; how runs end stays `unknown`. "
-                "Grant CAP_NET_ADMIN, and run in the host's own namespaces"
+                "Is accelwatch-helper up? Without it: grant CAP_NET_ADMIN, and run in the host's own namespaces"
             )
             return
+        self._refused = None
         self._thread = threading.Thread(target=self._run, name="process-events", daemon=True)
         self._thread.start()
 
@@ -215,6 +227,8 @@ class ProcessEvents:
     def watch(self, processes: Mapping[int, float]) -> None:
         """From now on tells of these: pid and start (seconds since the epoch); of those before, a while longer."""
         now = self._clock.monotonic()
+        if self._try_again is not None and now >= self._try_again and not self.followed:
+            self.start()
         with self._lock:
             kept = {pid: told for pid, told in self._watched.items() if told[1] > now}
             new = {pid for pid in processes if pid not in kept}
@@ -246,7 +260,9 @@ class ProcessEvents:
             try:
                 self._pass_on(reader.read())
             except OSError as error:
-                self._say(f"process events: ended: {error.strerror or error}; how runs end is `unknown` from now on")
+                self._say(
+                    f"process events: ended: {error.strerror or error}; how runs end is `unknown` until they return"
+                )
                 return
             except Exception as error:  # noqa: BLE001
                 self._say(f"process events: an exit could not be dealt with: {error!r}")

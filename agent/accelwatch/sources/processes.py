@@ -21,6 +21,7 @@ from accelwatch.sources.process_events import Deliver, ProcessEvents
 
 # A process that holds no device is looked at again after so long, then twice as long, up to the limit.
 LOOK_AGAIN_SECONDS, LOOK_AGAIN_LIMIT_SECONDS = 5.0, 60.0
+GRANT = "is accelwatch-helper up? Without it: grant CAP_SYS_PTRACE"
 
 
 class Looked(msgspec.Struct):
@@ -121,13 +122,13 @@ class Processes:
         unreadable = sum(not looked.readable for looked in self._others.values())
         if unreadable > self._told_unreadable:  # said when it grows, not at every poll
             self._told_unreadable = unreadable
-            problems.append(f"{unreadable} processes of other users cannot be looked into: grant CAP_SYS_PTRACE")
+            problems.append(f"{unreadable} processes of other users cannot be looked into: {GRANT}")
         closed = sorted(pid for pid, found in self._found.items() if not found.readable)
         if closed and not self._told_environment:
             self._told_environment = True
             problems.append(
                 f"{self._proc}/{closed[0]}/environ may not be read: runs are told apart by their launcher's process "
-                "group and carry this node's name in place of the scheduler's job id; grant CAP_SYS_PTRACE"
+                f"group and carry this node's name in place of the scheduler's job id; {GRANT}"
             )
         return problems
 
