@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -19,6 +18,7 @@ from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.page import SourceStatus
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.sources.base import Source, SourceError
+from accelwatch.timetable import Timetable
 
 # A source uses at most this share of the wall time; when a poll takes longer, its interval stretches (design.md).
 BUSY_SHARE = 0.25
@@ -129,8 +129,13 @@ class Scheduler:
         self._deliver = deliver
         self._polled: dict[str, Polled] = {}
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
-        self._scheduler = BackgroundScheduler(
-            timezone=datetime.UTC, executors={"default": ThreadPoolExecutor(THREADS)}, daemon=True
+        self._lock = threading.RLock()  # what is removed by a reload is neither scheduled nor delivered any more
+        self._scheduler = Timetable(
+            clock,
+            self._clock_stepped,
+            timezone=datetime.UTC,
+            executors={"default": ThreadPoolExecutor(THREADS)},
+            daemon=True,
         )
         self._scheduler.add_listener(self._skipped, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
 
@@ -142,13 +147,13 @@ class Scheduler:
         """Stops polling; does not wait for polls under way, whose children their sources end."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
-        for polled in self._polled.values():
+        for polled in dict(self._polled).values():
             polled.source.close()
 
     @property
     def statuses(self) -> list[SourceStatus]:
         """Every source's status, by name."""
-        return [self._polled[name].status for name in sorted(self._polled)]
+        return [polled.status for _, polled in sorted(dict(self._polled).items())]
 
     def source(self, name: str) -> Source | None:
         """The running source of that name."""
@@ -158,10 +163,11 @@ class Scheduler:
     def add(self, source: Source, interval: float) -> None:
         """Polls `source` at once, then every `interval` seconds at a phase of this node's own."""
         polled = Polled(source, interval, self._clock)
-        self._polled[source.name] = polled
         self._metrics.know(source.name)
-        self.poll_now(source.name)
-        self._schedule(polled, interval)
+        with self._lock:
+            self._polled[source.name] = polled
+            self.poll_now(source.name)
+            self._schedule(polled, interval)
 
     def poll_now(self, name: str) -> None:
         """Polls a source once, out of turn."""
@@ -171,9 +177,11 @@ class Scheduler:
 
     def remove(self, name: str) -> None:
         """Stops polling a source and closes it."""
-        polled = self._polled.pop(name, None)
+        with self._lock:
+            polled = self._polled.pop(name, None)
+            if polled is not None:
+                self._scheduler.remove_job(name)
         if polled is not None:
-            self._scheduler.remove_job(name)
             polled.source.close()
 
     def _schedule(self, polled: Polled, interval: float) -> None:
@@ -197,10 +205,11 @@ class Scheduler:
         except AlreadyRunning:
             self._metrics.skipped.labels(polled.source.name).inc()
             return
-        if self._polled.get(polled.source.name) is not polled:
-            return  # removed by a reload while it was polling
-        self._stretch(polled)
-        self._deliver(polled, snapshot)
+        with self._lock:
+            if self._polled.get(polled.source.name) is not polled:
+                return  # removed by a reload while it was polling
+            self._stretch(polled)
+            self._deliver(polled, snapshot)
 
     def _stretch(self, polled: Polled) -> None:
         wanted = polled.stretched()
@@ -212,6 +221,16 @@ class Scheduler:
         event = "polls take long: interval stretched" if wanted > polled.interval else "interval shortened again"
         log.get().warning(event, source=polled.source.name, interval_seconds=round(wanted, 2))
         self._schedule(polled, wanted)
+
+    def _clock_stepped(self) -> None:
+        """Every due time is of a clock that is gone: all begin again from now."""
+        log.get().warning("the clock was set, or the host was asleep: polls are scheduled anew")
+        with self._lock:
+            for polled in self._polled.values():
+                self._schedule(polled, polled.interval)
+            for job in self._scheduler.get_jobs():
+                if isinstance(job.trigger, DateTrigger):
+                    job.modify(next_run_time=datetime.datetime.now(datetime.UTC))
 
     def _skipped(self, event: JobEvent) -> None:
         if event.job_id in self._polled:
