@@ -91,3 +91,28 @@ def test_how_processes_end_reaches_the_agent_through_another_network(tmp_path: P
         child.terminate()
         assert child.wait(10) == 0
         events.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives capabilities away: as root only")
+def test_with_its_four_capabilities_alone_it_reads_what_it_must(tmp_path: Path, listener: socket.socket) -> None:
+    """The bounding set of its unit: the kernel's log, what another user's process holds, its allow-listed variables."""
+    four = "-all,+syslog,+sys_ptrace,+dac_read_search,+net_admin"
+    other = subprocess.Popen(
+        ["sleep", "60"],
+        env={"SLURM_JOB_ID": "4711", "HOME": "/root"}, user=65534, group=65534, extra_groups=[],
+    )  # fmt: skip
+    child = helper({HELPER_NAME: listener}, ("setpriv", f"--bounding-set={four}", "--inh-caps=-all", "--no-new-privs"))
+    try:
+        remote = RemoteReads(tmp_path / "helper.sock", LocalReads(ToolRunner(tmp_path)), print)
+        log = remote.open_kernel_log(Path("/dev/kmsg"))
+        os.close(log)
+        assert remote.open_files(Path("/proc"), other.pid) == []
+        with pytest.raises(OSError, match="holds no accelerator"):
+            remote.environment(Path("/proc"), other.pid)
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        assert "CapEff:\t0000000400081004" in status
+    finally:
+        other.terminate()
+        other.wait(10)
+        child.terminate()
+        assert child.wait(10) == 0
