@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Test files side by side; what measures times runs after them, alone.
+JOBS ?= 2
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
@@ -32,7 +34,8 @@ run: install
 test: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -m "not alone" -n $(JOBS) --dist loadfile
+	@$(BIN)/pytest -q -m alone
 
 test-systemd: install
 	@tests/systemd/run.sh

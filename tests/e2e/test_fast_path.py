@@ -26,7 +26,7 @@ from accelwatch.simulator.cluster import _free_ports
 from accelwatch.simulator.hardware import Hardware
 from accelwatch.simulator.scenario import NodeSpec, RunSpec, Scenario
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 WITHIN_SECONDS = 20.0
 # The contract gives a second from the write in the kernel log to the webhook; `make bench-paging` holds 50 faults to it.
 LATENCY_SECONDS = 1.0

@@ -18,7 +18,7 @@ from paging.stack import Plan, Stack, joins, nodes
 from prometheus_history import needs_prometheus
 from real_alertmanager import until
 
-pytestmark = [pytest.mark.e2e, needs_prometheus]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, needs_prometheus]
 # Some ports and processes are read a few times until a fault is told; a machine may have other things to do.
 START_SECONDS, WITHIN_SECONDS = 90.0, 90.0
 FLEET = 4
