@@ -9,6 +9,7 @@ from accelwatch.clock import Clock
 from accelwatch.detectors.base import Known
 from accelwatch.journal.counters import Counters
 from accelwatch.journal.inventory import Inventory
+from accelwatch.journal.link_names import LinkNames
 from accelwatch.journal.store import CounterRow, DeviceRow
 from accelwatch.readings.health import DeviceState
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor
@@ -39,6 +40,7 @@ class Node:
         self._lock = threading.Lock()
         self._inventory = Inventory(devices)
         self._counters = Counters(counters)
+        self._link_names = LinkNames(self._counters)
         self._seen_up = set(links_seen_up)
         self._seen_up_dirty: list[tuple[str, str]] = []
         self._was_up: dict[tuple[str, str], bool] = {}
@@ -49,7 +51,7 @@ class Node:
         self._known_version = -1
         self._ports: frozenset[tuple[DeviceKey | None, str]] = frozenset()
         self._ports_version = (-1, -1)
-        self._views = Views(self._counters, self._seen_up)
+        self._views = Views(self._counters, self._seen_up, self._link_names)
 
     def update(self, source: str, snapshot: Snapshot) -> list[DeviceKey]:
         """A source has answered: its view replaces the one before.
@@ -247,6 +249,7 @@ class Node:
                         self._count_link(owner, link)
             if device.pcie is not None and device.pcie.replays is not None:
                 self._counters.follow(owner, "link_errors", "pcie:pcie0", device.pcie.replays)
+                self._link_names.counted(owner, "pcie:pcie0")
         for link in snapshot.links:
             if link.key is None:
                 self._count_link("host", link)
@@ -293,6 +296,7 @@ class Node:
             up = link.state is LinkState.UP
             self._counters.add(owner, "link_drops", label, 1 if self._was_up.get(seen) and not up else 0)
             self._was_up[seen] = up
+        self._link_names.counted(owner, label)
 
 
 def _same_word(before: Device, after: Device) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Set
 import msgspec
 
 from accelwatch.journal.counters import Counters
+from accelwatch.journal.link_names import LinkNames
 from accelwatch.journal.rows import DeviceRow
 from accelwatch.readings.link import Link, LinkKind
 from accelwatch.readings.memory import ErrorKind
@@ -15,7 +16,9 @@ from accelwatch.readings.snapshot import Device
 
 
 class LinkView(msgspec.Struct, frozen=True):
-    """A link as it is shown: `reading` is `None` where only its counters are left."""
+    """A link as it is shown: `reading` is `None` where only its counters are left; `own_counts` when they are shown by
+    its name and not with those of others.
+    """
 
     name: str
     kind: LinkKind
@@ -23,6 +26,7 @@ class LinkView(msgspec.Struct, frozen=True):
     seen_up: bool
     drops: float | None
     errors: float | None
+    own_counts: bool = True
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +56,10 @@ class Views:
     and memory are read. Not for several threads at once.
     """
 
-    def __init__(self, counters: Counters, seen_up: Set[tuple[str, str]]) -> None:
-        """`seen_up`: owner and name of links that were up once; both are those of the node, and grow with it."""
+    def __init__(self, counters: Counters, seen_up: Set[tuple[str, str]], names: LinkNames) -> None:
+        """`seen_up`: owner and name of links that were up once; all are those of the node, and grow with it."""
         self._counters = counters
+        self._names = names
         self._seen_up = seen_up
         # By owner, with what they were made of.
         self._links: dict[str, tuple[object, tuple[LinkView, ...]]] = {}
@@ -90,6 +95,7 @@ class Views:
                     (owner, name) in self._seen_up,
                     drops.get(f"{kind.value}:{name}"),
                     errors.get(f"{kind.value}:{name}"),
+                    self._names.own(owner, f"{kind.value}:{name}"),
                 )
                 for name, kind in sorted(kinds.items(), key=lambda item: (item[1], len(item[0]), item[0]))
             )

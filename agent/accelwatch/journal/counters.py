@@ -49,6 +49,10 @@ class Counters:
         """Labels and total of every such counter of the owner."""
         return self._totals.get((owner, name), _NONE)
 
+    def all(self, name: str) -> list[tuple[str, Mapping[str, float]]]:
+        """Owner, and labels with totals, of every owner of such counters."""
+        return [(owner, totals) for (owner, other), totals in self._totals.items() if other == name]
+
     def take_changes(self) -> list[CounterRow]:
         """Rows that changed since the last call, for the journal."""
         rows = [CounterRow(*key, self._totals[key[:2]][key[2]], self._raw[key]) for key in self._dirty]

@@ -97,12 +97,16 @@ LINK_UP = _device(
     "kind",
 )
 LINK_DROPS = _device(
-    "link_drops_total", "counter", "Times the link went down since the device was first seen.", "link", "kind"
+    "link_drops_total",
+    "counter",
+    "Times the link went down since the device was first seen; `rest`: its further links.",
+    "link",
+    "kind",
 )
 LINK_ERRORS = _device(
     "link_errors_total",
     "counter",
-    "Errors on the link, all kinds together, since the device was first seen.",
+    "Errors on the link, all kinds together, since the device was first seen; `rest`: its further links.",
     "link",
     "kind",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from accelwatch.journal.link_names import REST
 from accelwatch.metrics import catalogue as c
 from accelwatch.metrics.exposition import Lines
 from accelwatch.readings.link import LinkKind, LinkState, Optics
@@ -14,18 +15,24 @@ HOST = ("host", "", "")  # an RDMA port belongs to no device: vendor `host`
 
 def add_links(lines: Lines, labels: tuple[str, str, str], links: Iterable[LinkView]) -> None:
     """All series of the links of one device, or of the host with `HOST`."""
+    shared: dict[tuple[c.Family, LinkKind], float] = {}
     for view in links:
         link = (*labels, view.name, view.kind.value)
         reading = view.reading
         if view.seen_up and reading is not None and reading.state is not LinkState.UNKNOWN:
             lines.add(c.LINK_UP, link, int(reading.state is LinkState.UP))
-        # A GPU has up to 18 NVLinks: of drops and errors only those that had some have a series.
-        if view.drops or view.kind is not LinkKind.NVLINK:
-            lines.add(c.LINK_DROPS, link, view.drops)
-        if view.errors or view.kind is not LinkKind.NVLINK:
-            lines.add(c.LINK_ERRORS, link, view.errors)
+        for family, count in ((c.LINK_DROPS, view.drops), (c.LINK_ERRORS, view.errors)):
+            # A GPU has up to 18 NVLinks: of drops and errors only those that had some have a series.
+            if not count and (count is None or view.kind is LinkKind.NVLINK):
+                continue
+            if view.own_counts:
+                lines.add(family, link, count)
+            else:
+                shared[family, view.kind] = shared.get((family, view.kind), 0) + count
         if reading is not None and reading.optics is not None:
             _add_optics(lines, link, reading.optics)
+    for (family, kind), count in shared.items():
+        lines.add(family, (*labels, REST, kind.value), count)
 
 
 def _add_optics(lines: Lines, link: tuple[str, ...], optics: Optics) -> None:
