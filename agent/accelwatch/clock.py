@@ -7,6 +7,10 @@ from typing import Protocol
 
 import msgspec
 
+# Slewing moves a wall clock by 500 ppm at most (adjtimex(2)), 30 ms a minute: what moved by more was set, or the host
+# was asleep.
+STEP_SECONDS = 0.5
+
 
 class Clock(Protocol):
     """Monotonic seconds for deadlines and detectors, wall seconds for what is stored or shown."""

@@ -11,10 +11,8 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from accelwatch.clock import Clock
+from accelwatch.clock import STEP_SECONDS, Clock
 
-# Slewing moves a clock by 500 ppm at most (adjtimex(2)), 30 ms in the longest wait: what moved by more was set.
-STEP_SECONDS = 0.5
 # A step during a wait is noticed after that wait at the latest; without a limit it might be a day.
 WAIT_LIMIT_SECONDS = 60.0
 

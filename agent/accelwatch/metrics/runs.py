@@ -34,7 +34,7 @@ def add_runs(lines: Lines, page: RunPage) -> None:
         record = view.record
         if record.ended is None:
             _add_open(lines, record, view.verdict, page)
-        elif page.wall - record.ended < ENDED_SECONDS:
+        elif record.ended_at is None or page.wall - page.wall_of(record.ended_at) < ENDED_SECONDS:
             _add_ended(lines, record, page.models)
     for labels, count in page.ended.items():
         outcome, _, cause = labels.partition(":")

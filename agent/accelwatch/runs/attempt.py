@@ -31,6 +31,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     pid: int
     started: float  # seconds since the epoch
+    started_at: float | None = None  # steady seconds; `None` in a state of before 0.1.0
     instance: int | None = None
     name: str = ""
     rank: int | None = None
@@ -52,6 +53,12 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.instance is not None and process.instance is not None:
             return self.instance == process.instance
         return abs(self.started - process.started) <= START_SLACK_SECONDS
+
+    def lived_at(self, end: ProcessExit) -> bool:
+        """Whether it had begun by then: else the end is of an earlier process of this pid."""
+        if self.started_at is None:
+            return end.wall >= self.started - START_SLACK_SECONDS
+        return end.at >= self.started_at - START_SLACK_SECONDS  # whatever the wall clock was set to since
 
     def ended(self) -> tuple[float, float]:
         """Steady and wall time of its end."""
@@ -102,13 +109,16 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         return bool(held) and all(device.key in left for device in held)
 
 
-def joined(attempt: Attempt, process: HostProcess, held: Sequence[HeldDevice], helper: bool) -> Attempt:
-    """The attempt with one member more."""
+def joined(
+    attempt: Attempt, process: HostProcess, held: Sequence[HeldDevice], started_at: float, helper: bool
+) -> Attempt:
+    """The attempt with one member more, which began at `started_at` (steady seconds)."""
     identity, launcher = process.run, process.launcher
     rank = identity.rank if identity is not None else None
     member = Member(
         pid=process.pid,
         started=process.started,
+        started_at=started_at,
         instance=process.instance,
         name=process.name,
         rank=rank,
@@ -129,7 +139,7 @@ def joined(attempt: Attempt, process: HostProcess, held: Sequence[HeldDevice], h
         record=msgspec.structs.replace(
             record,
             started=record.started + earlier,
-            started_at=record.started_at + earlier,
+            started_at=min(record.started_at, started_at),
             world_size=size if size is not None else record.world_size,
             rank0=record.rank0 or (rank == 0 and not helper),
             devices=_devices(record.devices, process.pid, rank, held),
@@ -189,13 +199,13 @@ def told_of(attempt: Attempt, exits: Iterable[ProcessExit]) -> Attempt:
     """With the exits of its members and launchers."""
     for exit_ in exits:
         for number, member in enumerate(attempt.members):
-            if member.pid == exit_.pid and member.exit is None and exit_.wall >= member.started - START_SLACK_SECONDS:
+            if member.pid == exit_.pid and member.exit is None and member.lived_at(exit_):
                 ended = (msgspec.structs.replace(member, exit=exit_),)
                 members = attempt.members[:number] + ended + attempt.members[number + 1 :]
                 attempt = msgspec.structs.replace(attempt, members=members)
                 break
         name = attempt.launchers.get(exit_.pid)
-        if name is not None and exit_.wall >= attempt.record.started - START_SLACK_SECONDS:
+        if name is not None and exit_.at >= attempt.record.started_at - START_SLACK_SECONDS:
             end = End(pid=exit_.pid, exit=exit_, launcher=name)
             attempt = msgspec.structs.replace(attempt, launcher_ends=(*attempt.launcher_ends[-7:], end))
     return attempt

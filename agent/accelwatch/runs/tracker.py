@@ -42,10 +42,10 @@ _WATCHED_SECONDS = 60.0
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """The last attempt of a run id and when it ended, in seconds since the epoch."""
+    """The last attempt of a run id and when it ended, in steady seconds."""
 
     number: int
-    ended: float
+    ended_at: float = 0.0
 
 
 class TrackerState(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +143,7 @@ class RunTracker:
             self._look(processes, devices, now, wall, closed)
         for attempt in [a for a in self._attempts if a.over and a.settled(now)]:
             self._close(attempt, now, wall, closed, replaced=False)
-        forgotten = self._forget(wall)
+        forgotten = self._forget(now)
         started = tuple(a.record for a in self._attempts if a.record.ref not in before)
         changed = tuple(
             a.record for a in self._attempts if a.record.ref in before and before[a.record.ref].record != a.record
@@ -190,7 +190,7 @@ class RunTracker:
     ) -> None:
         family = self._attempt_of_parent(process)
         if family is not None:
-            self._put(family, joined(family, process, held, helper=True))
+            self._put(family, joined(family, process, held, _began_at(process, now, wall), helper=True))
             return
         run_id, base, restarts = self._name(process)
         attempt = next((a for a in reversed(self._attempts) if a.record.run_id == run_id and a.base == base), None)
@@ -203,7 +203,7 @@ class RunTracker:
             attempt = None
         if attempt is None:
             attempt = self._begin(process, run_id, base, restarts, now, wall)
-        new = joined(attempt, process, held, helper=False)
+        new = joined(attempt, process, held, _began_at(process, now, wall), helper=False)
         if old is not None and survivors:
             new = taken_over(new, old, survivors)
             self._lingering -= {(member.pid, member.instance) for member in survivors}
@@ -238,7 +238,7 @@ class RunTracker:
                 launcher=identity.launcher if identity is not None and identity.launcher else "none",
                 partition=identity.partition if identity is not None else "",
                 started=process.started,
-                started_at=now - max(0.0, wall - process.started),
+                started_at=_began_at(process, now, wall),
             ),
             base=base,
             generation=generation,
@@ -257,13 +257,13 @@ class RunTracker:
         record = finished(attempt, now, wall, replaced)
         key = f"{record.run_id} {attempt.base}"
         self._generations.pop(key, None)
-        self._generations[key] = Generation(attempt.generation, record.ended or wall)
+        self._generations[key] = Generation(attempt.generation, now if record.ended_at is None else record.ended_at)
         self._ended.append(record)
         closed.append(record)
 
-    def _forget(self, wall: float) -> bool:
+    def _forget(self, now: float) -> bool:
         """Drops what is not shown any more."""
-        kept = [record for record in self._ended if wall - (record.ended or wall) < SHOWN_SECONDS]
+        kept = [record for record in self._ended if record.ended_at is None or now - record.ended_at < SHOWN_SECONDS]
         while len(kept) > SHOWN_AT_MOST:
             # What is not judged yet is not counted yet: it waits, unless runs end faster than they are judged.
             judged = [record for record in kept if record.cause_final]
@@ -273,11 +273,15 @@ class RunTracker:
             kept.remove(good)
         dropped = len(kept) < len(self._ended)
         self._ended = kept
-        young = {key: last for key, last in self._generations.items() if wall - last.ended < SHOWN_SECONDS}
+        young = {key: last for key, last in self._generations.items() if now - last.ended_at < SHOWN_SECONDS}
         for key in list(young)[: max(0, len(young) - GENERATIONS_KEPT)]:
             del young[key]
         self._generations = young
         return dropped
+
+
+def _began_at(process: HostProcess, now: float, wall: float) -> float:
+    return now - max(0.0, wall - process.started)
 
 
 def _lasting(attempt: Attempt | None) -> Attempt | None:

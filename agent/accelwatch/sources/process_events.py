@@ -165,7 +165,7 @@ class ProcessEvents:
         self._clock = clock
         self._deliver = deliver
         self._lock = threading.Lock()
-        self._watched: dict[int, tuple[float, float]] = {}  # pid: started (wall), watched until (monotonic)
+        self._watched: dict[int, tuple[float, float]] = {}  # pid: started, watched until; both monotonic
         self._others: deque[Ended] = deque(maxlen=KEPT_BACK)
         self._stop = threading.Event()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -226,13 +226,16 @@ class ProcessEvents:
 
     def watch(self, processes: Mapping[int, float]) -> None:
         """From now on tells of these: pid and start (seconds since the epoch); of those before, a while longer."""
-        now = self._clock.monotonic()
+        now, wall = self._clock.monotonic(), self._clock.time()
         if self._try_again is not None and now >= self._try_again and not self.followed:
             self.start()
         with self._lock:
             kept = {pid: told for pid, told in self._watched.items() if told[1] > now}
             new = {pid for pid in processes if pid not in kept}
-            self._watched = kept | {pid: (started, now + LATELY_SECONDS) for pid, started in processes.items()}
+            # Kept as monotonic seconds: the wall clock may be set before the process ends.
+            self._watched = kept | {
+                pid: (now - (wall - started), now + LATELY_SECONDS) for pid, started in processes.items()
+            }
             late = tuple(exit_ for ended in self._others if ended.pid in new and (exit_ := self._taken(ended)))
         if late:
             self._deliver(late)
@@ -282,7 +285,7 @@ class ProcessEvents:
         """The exit of a watched process; `None` when it is of an earlier one of the same pid. Tells each once."""
         wall = self._clock.time() - (self._clock.monotonic() - ended.at)
         started, _ = self._watched[ended.pid]
-        if wall < started - _START_SLACK_SECONDS:
+        if ended.at < started - _START_SLACK_SECONDS:
             return None
         del self._watched[ended.pid]
         by_signal = os.WIFSIGNALED(ended.status)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from accelwatch.clock import Clock
+from accelwatch.clock import STEP_SECONDS, Clock
 from accelwatch.readings.process import HostProcess, RunIdentity
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.runs.identity import identify
@@ -60,7 +60,9 @@ class Processes:
         self._found: dict[int, Found] = {}
         self._last: dict[int, HostProcess] = {}  # the holders of the last poll
         self._told_environment = False
-        self._boot: float | None = None  # read once: it follows the wall clock, and a start must not move
+        # Read once, since it wavers by a second and a start must not move; and anew when the clock was set.
+        self._boot: float | None = None
+        self._ahead = 0.0  # of the wall clock before the monotonic one, when it was read
         self._events = None if exits is None else ProcessEvents(proc=proc, reads=reads, clock=clock, deliver=exits)
 
     @property
@@ -83,6 +85,9 @@ class Processes:
     def poll(self, everything: bool = False) -> Snapshot:
         """Every holder of a device; see `sources.base.Source`."""
         now = self._clock.monotonic()
+        ahead = self._clock.time() - now
+        if abs(ahead - self._ahead) > STEP_SECONDS:
+            self._boot, self._ahead = None, ahead
         try:
             with os.scandir(self._proc) as entries:
                 pids = {int(entry.name): entry.inode() for entry in entries if entry.name.isdecimal()}
