@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import functools
 import re
 import time
 
@@ -142,6 +143,8 @@ def parse_stat(output: str) -> tuple[dict[str, int] | None, int | None]:
     return errors or None, None if whole is None else sum(numbers[name] for name in whole)
 
 
+# Every poll prints the whole history again, and strptime takes longer than all else.
+@functools.lru_cache(maxsize=2048)
 def _seconds(stamp: str) -> float | None:
     """asctime as seconds of some clock without a zone: only differences of the same device mean something."""
     try:

@@ -18,6 +18,7 @@ from accelwatch.sources.base import AscendDevice, Presence, SourceError
 from accelwatch.sources.commands import Runner, find_tool
 from accelwatch.sources.hccn_950 import Port, parse_ports
 from accelwatch.sources.hccn_optics import parse_optical
+from accelwatch.sources.kept_answer import KeptAnswer, Read
 from accelwatch.sources.npu_smi_errors import unsupported
 from accelwatch.sources.npu_smi_values import whole_lines
 from accelwatch.sources.privileged import HCCN_INSTALLED
@@ -32,14 +33,8 @@ EVERYTHING_SECONDS = 45.0
 # A query that was refused, and has answered before, is tried again after so many polls; another is not.
 RETRY_POLLS = 60
 
+_NO_ANSWER = KeptAnswer("", 0.0)
 PortKey = tuple[AscendDevice, int | None, int | None]  # udie and port on 950
-
-
-class Held(msgspec.Struct):
-    """The last good answer of a slow query."""
-
-    output: str
-    at: float
 
 
 class HccnTool:
@@ -65,7 +60,7 @@ class HccnTool:
         self._devices = devices
         self._polls = 0
         self._ports: dict[AscendDevice, list[Port]] = {}  # of 950, as last listed
-        self._held: dict[tuple[PortKey, str], Held] = {}
+        self._held: dict[tuple[PortKey, str], KeptAnswer] = {}
         self._asked: dict[tuple[PortKey, str], int] = {}
         self._unsupported: dict[tuple[PortKey, str], int] = {}
         self._answered: set[tuple[PortKey, str]] = set()  # ever
@@ -227,29 +222,30 @@ class HccnTool:
         if unsupported(output, 0):
             self._unsupported[(port, query)] = self._polls
         else:
-            self._held[(port, query)] = Held(output, self._clock.monotonic())
+            self._held[(port, query)] = KeptAnswer(output, self._clock.monotonic())
             self._answered.add((port, query))
         return []
 
-    def _fresh(self, port: PortKey, query: str) -> str:
+    def _read(self, port: PortKey, query: str, parse: Callable[[str], Read]) -> Read:
+        """Of its last answer while that holds, else of none."""
         held = self._held.get((port, query))
-        if held is None:
-            return ""
         lifetime = LIFETIME_PERIODS * PERIODS[query] * self._interval + self._timeout
-        return held.output if self._clock.monotonic() - held.at <= lifetime else ""
+        if held is None or self._clock.monotonic() - held.at > lifetime:
+            return _NO_ANSWER.read(parse)
+        return held.read(parse)
 
     def _completed(self, link: Link, port: PortKey) -> Link:
-        healthy, verdict = outputs.parse_net_health(self._fresh(port, "net_health"))
-        errors, packets = outputs.parse_stat(self._fresh(port, "stat"))
+        healthy, verdict = self._read(port, "net_health", outputs.parse_net_health)
+        errors, packets = self._read(port, "stat", outputs.parse_stat)
         return msgspec.structs.replace(
             link,
             healthy=healthy,
             verdict=verdict,
             errors=errors,
             packets=packets,
-            speed_bits_per_second=outputs.parse_speed(self._fresh(port, "speed")),
-            fec=outputs.parse_fec(self._fresh(port, "fec")),
-            optics=parse_optical(self._fresh(port, "optical")),
+            speed_bits_per_second=self._read(port, "speed", outputs.parse_speed),
+            fec=self._read(port, "fec", outputs.parse_fec),
+            optics=self._read(port, "optical", parse_optical),
         )
 
 

@@ -102,7 +102,7 @@ class NpuSmi:
         self._chips = seen if complete else self._chips | seen
         problems += self._ask_due(started, everything)
         return Snapshot(
-            devices=Chips(info, rows, self._chips.keys(), self._schedule.fresh).devices(),
+            devices=Chips(info, rows, self._chips.keys(), self._schedule).devices(),
             devices_on_bus=count_on_bus(self._pci, self._dev),
             complete=complete,
             problems=(*info.problems, *problems),
@@ -208,8 +208,7 @@ class NpuSmi:
         for (npu, chip), row in sorted(self._chips.items()):
             if chip:
                 continue
-            output = self._schedule.fresh(Query("common", npu))
-            common = {} if output is None else queries.blocks(output).get(chip, {})
+            common = (self._schedule.read(Query("common", npu), queries.blocks) or {}).get(chip, {})
             if row.temperature_celsius is None and queries.number(common, "Temperature(C)") is None:
                 yield Query("temp", npu)
             if row.power_watts is None and queries.number(common, "NPU Real-time Power(W)") is None:
@@ -220,8 +219,7 @@ class NpuSmi:
                 yield Query("proc-mem", npu)
 
     def _map(self) -> list[queries.Chip]:
-        output = self._schedule.fresh(MAP)
-        return [] if output is None else queries.parse_map(output)
+        return self._schedule.read(MAP, queries.parse_map) or []
 
 
 class _Failed(SourceError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from accelwatch.readings.health import FaultEvent, Health
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor, normalise_pci
@@ -14,14 +14,14 @@ from accelwatch.readings.snapshot import Device
 from accelwatch.sources import npu_smi_queries as queries
 from accelwatch.sources.npu_smi_faults import parse_fault_events
 from accelwatch.sources.npu_smi_info import ChipRow, Info
-from accelwatch.sources.npu_smi_schedule import SIXTY, Query
+from accelwatch.sources.npu_smi_schedule import SIXTY, Query, Schedule
 
 MAP = Query("-m", period=SIXTY)
 LIST = Query("-l", period=SIXTY)
 
 
 class Chips:
-    """All chips of one table; `fresh` gives a slow query's last answer while it holds.
+    """All chips of one table, with the last answers of slow queries from `schedule`, while they hold.
 
     `known`: NPU and chip id of all chips of the node, those too that this table has not.
     """
@@ -31,30 +31,27 @@ class Chips:
         info: Info,
         rows: Sequence[ChipRow],
         known: Collection[tuple[int, int]],
-        fresh: Callable[[Query], str | None],
+        schedule: Schedule,
     ) -> None:
         self._info = info
         self._rows = rows
         self._known = known
-        self._fresh = fresh
-        mapped = fresh(MAP)
-        self._map = [] if mapped is None else queries.parse_map(mapped)
+        self._read = schedule.read
+        self._map = self._read(MAP, queries.parse_map) or []
 
     def devices(self) -> tuple[Device, ...]:
         """In the table's order."""
         return tuple(self._device(row) for row in self._rows)
 
     def _block(self, query: Query, chip: int) -> queries.Block:
-        output = self._fresh(query)
-        return {} if output is None else queries.blocks(output).get(chip, {})
+        return (self._read(query, queries.blocks) or {}).get(chip, {})
 
     def _own_block(self, query: Query, npu: int, chip: int) -> queries.Block:
         """As `_block`, for what must not be another chip's: an answer without chip ids is of the only chip there is.
 
         A card that has lost a chip can answer as one with a single chip does.
         """
-        output = self._fresh(query)
-        if output is None or queries.numbered(output):
+        if self._read(query, queries.numbered) is not False:
             return self._block(query, chip)
         there = [row.chip_id or 0 for row in self._rows if (row.npu_id or 0) == npu]
         return self._block(query, 0) if there == [chip] else {}
@@ -94,9 +91,9 @@ class Chips:
 
     def _events(self, npu: int, chip: int) -> tuple[FaultEvent, ...] | None:
         for query in (Query("current-fault-event", npu, chip), Query("current-fault-event", npu)):
-            output = self._fresh(query)
-            if output is not None:
-                return parse_fault_events(output)
+            answer = self._read(query, _fault_events)
+            if answer is not None:
+                return answer[0]
         return None
 
     def _links(self, key: DeviceKey, npu: int, chip: int) -> tuple[Link, ...] | None:
@@ -108,8 +105,7 @@ class Chips:
         npu, chip = row.npu_id or 0, row.chip_id or 0
         board_query = Query("board", npu, period=SIXTY)
         board = self._block(board_query, chip) or self._block(board_query, 0)
-        listed_output = self._fresh(LIST)
-        listed = {} if listed_output is None else queries.parse_list(listed_output).get(npu, {})
+        listed = (self._read(LIST, queries.parse_list) or {}).get(npu, {})
         mapped = next((c for c in self._map if c.npu_id == npu and c.chip_id == chip), None)
         # A card's own address is that of its only chip; of several chips it would be one address for all.
         alone = sum(other == npu for other, _ in self._known) == 1
@@ -177,15 +173,20 @@ class Chips:
     def _processes(self, row: ChipRow) -> tuple[DeviceProcess, ...] | None:
         npu, info = row.npu_id or 0, self._info
         own = tuple(p.process for p in info.processes if p.npu_id == npu and p.chip_id in (None, row.chip_id))
-        proc_mem = self._fresh(Query("proc-mem", npu))
+        proc_mem = Query("proc-mem", npu)
         if own:
-            named = {p.pid: p for p in (queries.parse_processes(proc_mem) or ())} if proc_mem else {}
+            named = {p.pid: p for p in self._read(proc_mem, queries.parse_processes) or ()}
             return tuple(p if p.name or p.pid not in named else named[p.pid] for p in own)
         if npu in info.idle_npus:
             return ()
         if info.has_process_table:
             return () if info.processes_complete else None
-        return None if proc_mem is None else queries.processes_of_chips(proc_mem).get(row.chip_id or 0)
+        return (self._read(proc_mem, queries.processes_of_chips) or {}).get(row.chip_id or 0)
+
+
+def _fault_events(output: str) -> tuple[tuple[FaultEvent, ...] | None]:
+    """An answer without events is an answer."""
+    return (parse_fault_events(output),)
 
 
 def _pci(address: str | None) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from accelwatch.clock import Clock
+from accelwatch.sources.kept_answer import KeptAnswer, Read
 
 # Polls between two readings (design.md, Configuration).
 SIX, SIXTY = 6, 60
@@ -33,13 +34,6 @@ class Query(msgspec.Struct, frozen=True):
         return ["info", "-t", self.type, "-i", str(self.npu), *(() if self.chip is None else ("-c", str(self.chip)))]
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    """The last good answer of a query, and when it came (monotonic seconds)."""
-
-    output: str
-    at: float
-
-
 class Schedule:
     """The state of all queries; one `begin` per poll."""
 
@@ -48,7 +42,7 @@ class Schedule:
         self._interval = interval
         self._timeout = timeout
         self.polls = 0
-        self._answers: dict[Query, _Answer] = {}
+        self._answers: dict[Query, KeptAnswer] = {}
         self._asked: dict[Query, int] = {}  # the poll in which it was last asked
         self._refused: dict[Query, int] = {}
         self._answered: set[Query] = set()  # ever
@@ -69,7 +63,7 @@ class Schedule:
         """A good answer."""
         self._refused.pop(query, None)
         self._answered.add(query)
-        self._answers[query] = _Answer(output, self._clock.monotonic())
+        self._answers[query] = KeptAnswer(output, self._clock.monotonic())
 
     def refuse(self, query: Query) -> None:
         """The tool, or the device, says that it has no such query."""
@@ -85,11 +79,13 @@ class Schedule:
 
     def fresh(self, query: Query) -> str | None:
         """Its last answer, while that holds."""
-        answer = self._answers.get(query)
-        if answer is None:
-            return None
-        age = self._clock.monotonic() - answer.at
-        return answer.output if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
+        answer = self._fresh(query)
+        return None if answer is None else answer.output
+
+    def read(self, query: Query, parse: Callable[[str], Read]) -> Read | None:
+        """What `parse` makes of its last answer, while that holds; the same object each time, which nobody changes."""
+        answer = self._fresh(query)
+        return None if answer is None else answer.read(parse)
 
     def due(self, candidates: Sequence[Query], all_of_them: bool) -> Iterator[Query]:
         """Those whose period is over, in the order of need; answers of queries that are none of them are dropped."""
@@ -102,6 +98,13 @@ class Schedule:
         due = [query for query in candidates if self._waits(query) >= 1]
         # Where time is short the one that waits longest by its own period comes first, so that none starves.
         yield from sorted(due, key=lambda query: -self._waits(query) * _URGENCY.get(query.type, 1))
+
+    def _fresh(self, query: Query) -> KeptAnswer | None:
+        answer = self._answers.get(query)
+        if answer is None:
+            return None
+        age = self._clock.monotonic() - answer.at
+        return answer if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
 
     def _waits(self, query: Query) -> float:
         """How many of its periods ago it was asked."""
