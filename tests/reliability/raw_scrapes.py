@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 HOURS = 15
 MINUTES = HOURS * 60
-# Nothing happens of the last class.
-CLASSES = ("thermal", "mem_uncorrectable", "pcie_host_link", "device_lost", "power")
+# Nothing happens of the last two.
+CLASSES = ("thermal", "mem_uncorrectable", "pcie_host_link", "device_lost", "power", "unknown")
 STATES = ("powered", "busy", "maintenance")
 PER_MINUTE = {"powered": 60.0, "busy": 30.0}
 NO_PROMETHEUS = range(541, 600)
