@@ -8,8 +8,6 @@ import hashlib
 import os
 import select
 import shutil
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +17,7 @@ from typing import Protocol
 import msgspec
 
 from accelwatch.sources.base import SourceError, SourceTimeout
+from accelwatch.sources.tool_child import ToolChild
 
 # A full 16-card `npu-smi info` with processes is 10 kB; more than this is a tool gone wrong.
 OUTPUT_LIMIT_BYTES = 1 << 20
@@ -63,14 +62,15 @@ class ToolRunner:
 
     def __init__(self, lock_directory: Path | None = None) -> None:
         self._lock_directory = lock_directory
-        self._abandoned: list[subprocess.Popen[bytes]] = []
+        self._abandoned: list[ToolChild] = []
+        self._locks: dict[tuple[str, int, int], str] = {}  # by tool, and the file that it led to
         # Made once, and as bytes: to copy and encode it is a fifth of what a call costs.
         self._environment = {os.fsencode(name): os.fsencode(value) for name, value in tool_environment().items()}
 
     @property
     def abandoned(self) -> int:
         """Children that SIGKILL did not end: they sit in the driver."""
-        self._abandoned = [child for child in self._abandoned if child.poll() is None]
+        self._abandoned = [child for child in self._abandoned if not child.ended()]
         return len(self._abandoned)
 
     def run(self, argv: Sequence[str], timeout: float) -> Output:
@@ -86,19 +86,12 @@ class ToolRunner:
 
     def _run(self, argv: Sequence[str], deadline: float, timeout: float) -> Output:
         try:
-            child = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                env=self._environment,
-            )
+            child = ToolChild(argv, self._environment)
         except OSError as error:
             raise SourceError(f"{argv[0]}: cannot be started: {error.strerror}; expected an executable") from error
         try:
             stdout, stderr, flooded = _read(child, deadline)
-            timed_out = not flooded and not _wait(child, max(0.0, deadline - time.monotonic()))
+            timed_out = not flooded and not child.wait(max(0.0, deadline - time.monotonic()))
         finally:
             self._end(child)
         command = " ".join(argv)
@@ -106,16 +99,13 @@ class ToolRunner:
             raise SourceError(f"{command}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout))
         if timed_out:
             raise SourceTimeout(f"{command}: no end within {timeout:g} s, killed", _text(stdout))
-        return Output(child.returncode, _text(stdout), _text(stderr))
+        return Output(child.status or 0, _text(stdout), _text(stderr))
 
-    def _end(self, child: subprocess.Popen[bytes]) -> None:
+    def _end(self, child: ToolChild) -> None:
         """Kills what is left of the child's group and closes our ends of its pipes."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        for stream in (child.stdout, child.stderr):
-            if stream is not None:
-                stream.close()
-        if not _wait(child, REAP_SECONDS):
+        child.kill()
+        child.close()
+        if not child.wait(REAP_SECONDS):
             self._abandoned.append(child)
 
     @contextlib.contextmanager
@@ -137,6 +127,21 @@ class ToolRunner:
             os.close(descriptor)
 
     def _open_lock(self, tool: str) -> int:
+        """To resolve the path and to look for the lock is a quarter of what a call costs: done when the tool is new."""
+        try:
+            file = os.stat(tool)
+        except OSError:
+            return self._find_lock(tool)[0]
+        key = (tool, file.st_dev, file.st_ino)
+        if key in self._locks:
+            with contextlib.suppress(OSError):
+                return os.open(self._locks[key], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor, path = self._find_lock(tool)
+        if path.parent == self._lock_directories()[0]:  # another one is good only until that one can be written
+            self._locks[key] = str(path)
+        return descriptor
+
+    def _find_lock(self, tool: str) -> tuple[int, Path]:
         digest = hashlib.sha256(os.path.realpath(tool).encode()).hexdigest()[:16]
         errors = []
         for directory in self._lock_directories():
@@ -152,7 +157,7 @@ class ToolRunner:
                 if flags & os.O_CREAT:
                     with contextlib.suppress(OSError):
                         os.fchmod(descriptor, 0o666)
-                return descriptor
+                return descriptor, path
         raise SourceError(f"{tool}: no lock file can be opened ({'; '.join(errors)}): make /run/lock writable")
 
     def _lock_directories(self) -> tuple[Path, ...]:
@@ -184,12 +189,10 @@ def tool_environment() -> dict[str, str]:
     return environment
 
 
-def _read(child: subprocess.Popen[bytes], deadline: float) -> tuple[bytearray, bytearray, bool]:
+def _read(child: ToolChild, deadline: float) -> tuple[bytearray, bytearray, bool]:
     """Reads both pipes until they close, the deadline passes, or the output exceeds its limit."""
-    assert child.stdout is not None  # noqa: S101 - both were asked for as pipes
-    assert child.stderr is not None  # noqa: S101
-    buffers = {child.stdout.fileno(): bytearray(), child.stderr.fileno(): bytearray()}
-    out, err = buffers[child.stdout.fileno()], buffers[child.stderr.fileno()]
+    out, err = bytearray(), bytearray()
+    buffers = dict(zip(child.streams, (out, err), strict=True))
     poller = select.poll()
     for descriptor in buffers:
         poller.register(descriptor, select.POLLIN)
@@ -208,17 +211,9 @@ def _read(child: subprocess.Popen[bytes], deadline: float) -> tuple[bytearray, b
             buffers[descriptor] += data
             if len(out) + len(err) > OUTPUT_LIMIT_BYTES:
                 return out, err, True
-        if ended_at is None and child.poll() is not None:
+        if ended_at is None and child.ended():
             ended_at = time.monotonic()
     return out, err, False
-
-
-def _wait(child: subprocess.Popen[bytes], seconds: float) -> bool:
-    try:
-        child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 def _text(data: bytes | bytearray) -> str:
