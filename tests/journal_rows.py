@@ -6,6 +6,8 @@ from typing import Any
 
 from accelwatch.faults.episode import Condition, Episode
 from accelwatch.readings.severity import Severity
+from accelwatch.remediation.record import Outcome as RemediationOutcome
+from accelwatch.remediation.record import Remediation
 from accelwatch.runs.model import Outcome, RunDevice, RunRecord
 from accelwatch.taxonomy.model import Notify
 
@@ -45,6 +47,26 @@ def episode(number: int, **more: Any) -> Episode:
         "run_id": "r1",
     }
     return Episode(**(fields | more))
+
+
+def remediation(number: int, **more: Any) -> Remediation:
+    """A command that succeeded, decided `number` seconds after `WALL`."""
+    fields: dict[str, Any] = {
+        "id": number,
+        "outcome": RemediationOutcome.SUCCEEDED,
+        "at": 100.0 + number,
+        "wall": WALL + number,
+        "incident": f"i{number}",
+        "fault": number,
+        "class_": "device_lost",
+        "vendor": "nvidia",
+        "device": "3",
+        "command": ("/usr/local/sbin/drain", "now"),
+        "ended_wall": WALL + number + 1,
+        "exit_status": 0,
+        "stderr": "drained",
+    }
+    return Remediation(**(fields | more))
 
 
 def cleared(number: int, **more: Any) -> Episode:

@@ -137,6 +137,7 @@ class Answers:
             "inventory_accept": self._accept,
             "drill": self._operator.drill,
             "maintenance": self._operator.maintenance,
+            "remediation_reset": self._operator.reset_breaker,
         }
         command = commands.get(request["command"])
         if command is None:

@@ -29,6 +29,10 @@ COMMANDS = {
     "bundle": ("commands.bundle", "evidence of a fault on this node for its vendor, in one file without secrets"),
     "clear": ("commands.clear", "tell the running agent that a fault is over, and why"),
     "drill": ("commands.drill", "send a marked fault through the whole chain, to prove that paging works"),
+    "remediations": (
+        "commands.remediations",
+        "what the site's command for run-ending faults did here, or would have done; `reset` closes its breaker",
+    ),
     "maintenance": ("commands.maintenance", "planned work on this node: no pages, time counted apart; on, off, status"),
     "inventory": (
         "commands.inventory",

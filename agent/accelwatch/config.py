@@ -137,6 +137,21 @@ class Alertmanager(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     prometheus: str | None = None
 
 
+class RemediationHook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A command for hardware faults that end runs: an absolute path and its arguments, no shell; empty: none.
+
+    Unless `dry_run: false` is said, what would be run is only told. No second one on this node within `min_interval`;
+    after `max_per_hour` none for an hour, or until an operator says so. `drills`: for drills too.
+    """
+
+    command: tuple[str, ...] = ()
+    dry_run: bool = True
+    timeout: Duration = Duration(60)
+    min_interval: Duration = Duration(60)
+    max_per_hour: int = 3
+    drills: bool = False
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file. `node` is filled with the host name where it is not given."""
 
@@ -147,6 +162,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     sources: Sources = Sources()
     expect: Expect = Expect()
     alertmanager: Alertmanager = Alertmanager()
+    remediation: RemediationHook = RemediationHook()
     labels: dict[str, str] = {}
 
     @property
@@ -233,6 +249,19 @@ def _check_alertmanager(section: Alertmanager, refuse: Callable[[str, str], None
         refuse(path, f"Expected an absolute path of a file with the password, got `{auth.password_file}`")
 
 
+def _check_remediation(hook: RemediationHook, refuse: Callable[[str, str], None]) -> None:
+    if hook.command and not Path(hook.command[0]).is_absolute():
+        refuse("remediation.command[0]", f"Expected the absolute path of a program, got `{hook.command[0]}`")
+    if any("\0" in word for word in hook.command):
+        refuse("remediation.command", "Expected words without a zero byte")
+    if not 1 <= hook.max_per_hour <= 60:
+        refuse("remediation.max_per_hour", f"Expected 1 to 60 commands, got {hook.max_per_hour}")
+    if hook.timeout > 600:
+        refuse("remediation.timeout", f"Expected up to 10m, got {hook.timeout:g} s: the next fault's command waits")
+    if not hook.command and hook != RemediationHook():
+        refuse("remediation", "Expected `command` beside it: a list of an absolute path and its arguments")
+
+
 def _check(config: Config, lines: Lines) -> None:
     """What types alone do not say."""
 
@@ -247,6 +276,7 @@ def _check(config: Config, lines: Lines) -> None:
             refuse(".".join(keys), "not implemented in this version; remove the key")
     _check_hccl_log(config.sources.hccl_log, refuse)
     _check_alertmanager(config.alertmanager, refuse)
+    _check_remediation(config.remediation, refuse)
     if config.alertmanager.urls and not config.labels.get("cluster"):
         refuse(
             "alertmanager.urls",

@@ -12,7 +12,7 @@ import msgspec
 
 from accelwatch import maintenance as planned_work
 from accelwatch.clock import SteadyClock
-from accelwatch.config import Expect
+from accelwatch.config import Expect, RemediationHook
 from accelwatch.detectors.base import Answered, Context, Known, Logged, Reading, Silent, Tick
 from accelwatch.detectors.registry import DETECTORS
 from accelwatch.faults.clearing import Evidence
@@ -27,6 +27,7 @@ from accelwatch.kernel_time import KernelTimes
 from accelwatch.logs.kernel import KernelReader
 from accelwatch.maintenance import Maintenance
 from accelwatch.metrics.faults import DeviceCounts, FaultView
+from accelwatch.metrics.remediation import RemediationPage
 from accelwatch.metrics.runs import RunPage
 from accelwatch.node import LISTED_BY, Node
 from accelwatch.pager.notice import Candidate
@@ -37,6 +38,7 @@ from accelwatch.readings.log_event import Entry
 from accelwatch.readings.process import ProcessExit
 from accelwatch.readings.snapshot import Snapshot, read_anew
 from accelwatch.reliability.exposure import BUSY_UTILIZATION, ExposureMeter, Seen
+from accelwatch.remediation.keeper import Keeper
 from accelwatch.runs import feed
 from accelwatch.runs.book import BookState, News, RunBook
 from accelwatch.runs.model import RunRecord, RunRef
@@ -48,6 +50,7 @@ EPISODES_COUNTER = "fault_episodes"
 EXPOSURE_COUNTER = "device_exposure_seconds"
 HOST_OWNER = "host"
 RUNS_STATE, RUNS_COUNTER = "runs", "runs_ended"
+REMEDIATIONS_COUNTER = "remediations"
 TICK_SECONDS = 0.9
 # Active episodes, and those that were cleared within the hour: a storm must not make the page grow without end.
 # The worst come first; with so many, and as many ended runs as are shown, a page of 16 devices stays within 20 kB.
@@ -78,6 +81,14 @@ class Core:
         self.taxonomy = taxonomy
         self.node = Node(clock, loaded.devices, loaded.counters, loaded.links_seen_up)
         self.ledger = Ledger(taxonomy, node_name, loaded.episodes, loaded.next_episode_id, self._count_episode)
+        self.remediations = Keeper(
+            taxonomy,
+            node_name,
+            loaded.remediations,
+            loaded.next_remediation_id,
+            known=loaded.read,
+            counted=lambda outcome: self.node.count(HOST_OWNER, REMEDIATIONS_COUNTER, outcome.value, 1),
+        )
         self._states = {detector.name: _restored(detector, loaded.states) for detector in DETECTORS}
         self._kept_states = dict(self._states)
         self._kernel = KernelReader()
@@ -184,6 +195,8 @@ class Core:
         """Time has passed. Detectors hear of it each time, what costs more is done once a second."""
         now, wall = self._clock.now(), self._clock.time()
         self._step(Tick(), now)
+        if self.remediations.on:
+            self.remediations.step(self.ledger.active(), now, wall, maintenance=self.maintenance is not None)
         if now - self._ticked_at < TICK_SECONDS:
             return
         self._ticked_at = now
@@ -195,6 +208,10 @@ class Core:
     def expect_now(self, expect: Expect) -> None:
         """A reload has changed what the operator expects."""
         self.expect = expect
+
+    def remedy_by(self, hook: RemediationHook) -> None:
+        """The site's command for run-ending faults, at the start and after a reload."""
+        self.remediations.hook = hook
 
     def accept_inventory(self) -> list[DeviceRow]:
         """An operator says that devices which are not up are meant to be gone."""
@@ -256,8 +273,8 @@ class Core:
         self._note_run_sizes()
         episodes = self.ledger.take_changes()
         records, self._records = list(self._records.values()), {}
-        planned = self.maintenance
-        news = everything or bool(episodes) or bool(records) or planned is not self._kept_maintenance
+        planned, remediations = self.maintenance, self.remediations.take_changes()
+        news = everything or bool(episodes or records or remediations) or planned is not self._kept_maintenance
         self._kept_maintenance = planned
         due = news or now - self._kept_at >= KEEP_SECONDS
         if due:
@@ -267,7 +284,13 @@ class Core:
         devices, counters, links = self.node.take_changes()
         forget = self.node.take_forgotten()
         changes = Changes(
-            devices=devices, counters=counters, links=links, episodes=episodes, runs=records, forget=forget
+            devices=devices,
+            counters=counters,
+            links=links,
+            episodes=episodes,
+            runs=records,
+            forget=forget,
+            remediations=remediations,
         )
         if due:
             changes.states = {**self._changed_states(), planned_work.STATE: planned_work.encode(planned)}
@@ -315,6 +338,14 @@ class Core:
             wall=self._clock.time(),
             wall_of=self._clock.wall_of,
         )
+
+    def remediation_page(self) -> RemediationPage | None:
+        """What the page shows of the site's command; `None` where there is none."""
+        if not self.remediations.on:
+            return None
+        counts = self.node.counters_of(HOST_OWNER, REMEDIATIONS_COUNTER)
+        breaker_open = self.remediations.breaker_closes_at(self._clock.now()) is not None
+        return RemediationPage(counts=counts, breaker_open=breaker_open)
 
     # --- inside
 

@@ -1,4 +1,4 @@
-"""What operators ask of the running agent: drills and planned work."""
+"""What operators ask of the running agent: drills, planned work, and commands for faults again."""
 
 from __future__ import annotations
 
@@ -111,6 +111,20 @@ class Operator:
         self._pipeline.wake()
         log.get().warning("maintenance begun by an operator", seconds=seconds, reason=reason, by=by)
         return {"maintenance": planned}
+
+    # --- commands for faults
+
+    def reset_breaker(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Takes `reason`: the breaker of the site's command is closed, and what was counted for it is forgiven."""
+        by, reason = str(request.get("by", "")), str(request["reason"])
+        with self._pipeline.lock:
+            keeper, now = self._core.remediations, self._clock.now()
+            if not keeper.on:
+                return {"error": "remediations: no command is configured (`remediation.command`)"}
+            closes_at = keeper.breaker_closes_at(now)
+            keeper.reset(by, reason, now, self._clock.time())
+        self._pipeline.wake()
+        return {"was_open": closes_at is not None}
 
     @property
     def _clock(self) -> SteadyClock:

@@ -15,6 +15,7 @@ from accelwatch.answers import Answers
 from accelwatch.clock import Clock, SteadyClock, SystemClock
 from accelwatch.config import Config, ConfigError
 from accelwatch.core import Core
+from accelwatch.journal.changes import Changes
 from accelwatch.journal.writer import Writer
 from accelwatch.late_drivers import LateDrivers
 from accelwatch.metrics.agent import AgentMetrics
@@ -25,6 +26,9 @@ from accelwatch.pipeline import Pipeline
 from accelwatch.privileged.remote import reads_for
 from accelwatch.readings.kernel import KernelRecords
 from accelwatch.readings.snapshot import Snapshot
+from accelwatch.remediation import trust
+from accelwatch.remediation.child import ChildRunner
+from accelwatch.remediation.remediator import Remediator
 from accelwatch.scheduler import Polled, Scheduler
 from accelwatch.server.access import OPEN, AccessFile
 from accelwatch.server.http import Server
@@ -71,7 +75,11 @@ class Agent:
             self.config, self._core.taxonomy, self._system_clock, self._metrics, secure=lambda: self.server.secure
         )
         self._planned = self._core.maintenance
-        self._pipeline = Pipeline(self._core, self._writer, self._publish, self._hand_to_pager)
+        self._pipeline = Pipeline(self._core, self._writer, self._publish, self._hand_over)
+        self._remediator = Remediator(
+            ChildRunner(), self._clock, lambda row: self._pipeline.put(lambda core: core.remediations.ended(row))
+        )
+        self._remedy_by_config()
         self._renderer = Renderer(self._metrics)
         self._render_lock = threading.Lock()
         self._scheduler = Scheduler(self._clock, self._metrics, self._deliver)
@@ -115,6 +123,7 @@ class Agent:
         self.server.listen_control(Path(self.config.state_dir) / CONTROL_SOCKET, self.answers.control)
         self._writer.start()
         self._pager.start()
+        self._remediator.start()
         self._pipeline.start()
         self.server.start()
         self._scheduler.start()
@@ -132,6 +141,7 @@ class Agent:
         self._wait(notifier)
         notifier.send("STOPPING=1")
         self._scheduler.close()
+        self._remediator.close()
         self._pipeline.close()
         self._hand_to_pager()
         self._pager.close()
@@ -193,6 +203,7 @@ class Agent:
         before, self._web = self._web, web
         self._let_in(before)
         self._pipeline.put(lambda core: core.expect_now(self.config.expect))
+        self._remedy_by_config()
         self._match_sources(old)
         self._pager.configure(self.config)
         self._publish()
@@ -269,6 +280,27 @@ class Agent:
             self._had_ascend = True
             self._scheduler.poll_now("hccn_tool")  # it had nobody to ask about until now
 
+    def _remedy_by_config(self) -> None:
+        hook = self.config.remediation
+        with self._pipeline.lock:
+            self._core.remedy_by(hook)
+        wrong = trust.problem(hook.command[0]) if hook.command else None
+        if wrong is not None:
+            log.get().error("the command for run-ending faults would not be run", error=wrong)
+
+    def _hand_over(self) -> None:
+        try:
+            self._hand_to_pager()
+        finally:
+            self._hand_to_remediator()
+
+    def _hand_to_remediator(self) -> None:
+        with self._pipeline.lock:
+            orders, news = self._core.remediations.take_orders(), self._core.remediations.take_news()
+        if orders or news:
+            # A ticket of nothing stands for all that was put before it, the rows of these orders too.
+            self._remediator.take(orders, news, self._writer.put(Changes()))
+
     def _hand_to_pager(self) -> None:
         with self._pipeline.lock:
             planned = self._core.maintenance
@@ -291,9 +323,10 @@ class Agent:
             view = self._core.node.view()
             faults = self._core.fault_view(up, self._pipeline.unjournalled)
             runs = self._core.run_page()
+            remediation = self._core.remediation_page()
             planned = self._core.maintenance
         until = 0.0 if planned is None else self._clock.wall_of(planned.until_at)
-        return self._renderer.render(view, statuses, self._status(until), faults, runs)
+        return self._renderer.render(view, statuses, self._status(until), faults, runs, remediation)
 
     def _status(self, maintenance_until: float = 0.0) -> AgentStatus:
         return AgentStatus(

@@ -10,7 +10,7 @@ from accelwatch.journal.changes import Changes
 from accelwatch.journal.rows import CounterRow
 from accelwatch.journal.store import Store
 from accelwatch.journal.writer import Writer
-from journal_rows import WALL, cleared, ended, episode, run
+from journal_rows import WALL, cleared, ended, episode, remediation, run
 
 DAY = 86400.0
 
@@ -112,3 +112,14 @@ def test_the_writer_trims_between_commits(tmp_path: Path, monkeypatch: pytest.Mo
     writer.close()
     assert [e.id for e in Store(tmp_path).load(0.0).episodes] == list(range(7000, 7030))
     assert sorted(waits)[15] < 0.1
+
+
+def test_decisions_on_commands_go_with_the_years_but_the_latest_stay(tmp_path: Path) -> None:
+    """What is still active must not be decided on anew, however old the decision is."""
+    store = Store(tmp_path)
+    store.write(Changes(remediations=[remediation(n) for n in range(1, 2301)]))
+    trim(store, WALL + 500 * DAY, 400 * DAY, 1 << 30)
+    assert [row.id for row in store.load(WALL).remediations] == list(range(301, 2301))
+    store.write(Changes(remediations=[remediation(n, message="m" * 900) for n in range(2301, 5001)]))
+    trim(store, WALL, 400 * DAY, 1)
+    assert [row.id for row in store.load(WALL).remediations] == list(range(3001, 5001))

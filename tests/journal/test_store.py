@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from accelwatch.clock import Kept
+from accelwatch.journal import reading
 from accelwatch.journal.changes import Changes
 from accelwatch.journal.inventory import Inventory
 from accelwatch.journal.rows import Damaged, NewerSchema
 from accelwatch.journal.store import CounterRow, JournalError, Store
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor
-from journal_rows import VERSION_1, WALL, cleared, ended, episode, run
+from journal_rows import VERSION_1, WALL, cleared, ended, episode, remediation, run
 
 DAY = 86400.0
 KEPT = Kept("boot", 5.0, 1005.0, WALL)
@@ -30,6 +31,7 @@ def full() -> Changes:
         states={"memory": b'{"last": 3}'},
         cursors={"kernel_log": "boot 17"},
         clock=KEPT,
+        remediations=[remediation(4), remediation(9)],
     )
 
 
@@ -49,6 +51,7 @@ def test_what_was_written_is_loaded(tmp_path: Path) -> None:
     assert (loaded.episodes, loaded.runs) == (changes.episodes, [ended("r0", 5.0), run("r1")])
     assert (loaded.states, loaded.cursors, loaded.clock) == (changes.states, changes.cursors, KEPT)
     assert (loaded.next_episode_id, loaded.first_start, loaded.problems) == (3, False, [])
+    assert (loaded.remediations, loaded.next_remediation_id) == (changes.remediations, 10)
 
 
 def test_a_row_replaces_the_one_with_its_key(tmp_path: Path) -> None:
@@ -99,8 +102,23 @@ def test_a_journal_of_version_1_is_taken_over_with_its_rows(tmp_path: Path) -> N
     store.write(full())
     store.close()
     with sqlite3.connect(tmp_path / "journal.db") as db:
-        assert [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "auto_vacuum")] == [2, 2]
+        assert [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "auto_vacuum")] == [3, 2]
     db.close()
+
+
+def test_a_journal_of_version_2_gets_the_table_of_remediations(tmp_path: Path) -> None:
+    """Its episodes stay; the first decision has number 1."""
+    store = Store(tmp_path)
+    store.write(Changes(episodes=[episode(1)]))
+    store._open.executescript("DROP TABLE remediations; PRAGMA user_version=2;")
+    store.close()
+    assert reading.read_remediations(tmp_path, 0.0) == []
+    store = Store(tmp_path)
+    loaded = store.load(WALL)
+    assert ([e.id for e in loaded.episodes], loaded.remediations, loaded.next_remediation_id) == ([1], [], 1)
+    store.write(Changes(remediations=[remediation(1)]))
+    assert reading.read_remediations(tmp_path, WALL) == [remediation(1)]
+    assert reading.read_remediations(tmp_path, WALL + 2) == []
 
 
 def test_a_newer_journal_is_refused_with_a_message(tmp_path: Path) -> None:

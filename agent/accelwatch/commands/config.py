@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from accelwatch import config
+from accelwatch.remediation import trust
 from accelwatch.server import access
 
 
@@ -22,6 +23,10 @@ def run(options: argparse.Namespace) -> int:
         loaded = config.load(Path(options.file))
         if loaded.web_config is not None:
             access.read(Path(loaded.web_config))
+        if loaded.remediation.command:
+            wrong = trust.problem(loaded.remediation.command[0])
+            if wrong is not None:
+                raise config.ConfigError(f"{options.file}: remediation.command: {wrong}")
     except config.ConfigError as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,7 +10,11 @@ from accelwatch.clock import Kept
 from accelwatch.faults.episode import Episode
 from accelwatch.journal.rows import CounterRow, DeviceRow
 from accelwatch.readings.identity import DeviceKey
+from accelwatch.remediation.record import Remediation
 from accelwatch.runs.model import RunRecord
+
+# Of a journal that is begun anew the latest decisions are told; a second command for an old fault must not follow.
+REMEDIATIONS_KEPT = 500
 
 
 class Changes(msgspec.Struct, kw_only=True):
@@ -25,6 +29,7 @@ class Changes(msgspec.Struct, kw_only=True):
     cursors: dict[str, str] = {}  # source: where it stands, in its own words
     clock: Kept | None = None
     forget: list[DeviceKey] = []  # taken out of the inventory by an operator
+    remediations: list[Remediation] = []  # the row of the same id is replaced
 
     @property
     def empty(self) -> bool:
@@ -38,6 +43,7 @@ class Changes(msgspec.Struct, kw_only=True):
             or self.states
             or self.cursors
             or self.forget
+            or self.remediations
         )
 
     def merge(self, newer: Changes) -> Changes:
@@ -55,6 +61,7 @@ class Changes(msgspec.Struct, kw_only=True):
         yield from (Changes(links=[link]) for link in self.links)
         yield from (Changes(episodes=[episode]) for episode in self.episodes)
         yield from (Changes(runs=[run]) for run in self.runs)
+        yield from (Changes(remediations=[row]) for row in self.remediations)
         yield from (Changes(states={name: state}) for name, state in self.states.items())
         yield from (Changes(cursors={source: cursor}) for source, cursor in self.cursors.items())
 
@@ -72,6 +79,7 @@ class Pending:
         self._cursors: dict[str, str] = {}
         self._clock: Kept | None = None
         self._forget: dict[DeviceKey, None] = {}
+        self._remediations: dict[int, Remediation] = {}
 
     def add(self, newer: Changes) -> None:
         """Takes changes over those that are here."""
@@ -86,6 +94,7 @@ class Pending:
         self._states.update(newer.states)
         self._cursors.update(newer.cursors)
         self._clock = newer.clock or self._clock
+        self._remediations.update((row.id, row) for row in newer.remediations)
 
     def changes(self) -> Changes:
         """All that is here."""
@@ -99,6 +108,7 @@ class Pending:
             cursors=dict(self._cursors),
             clock=self._clock,
             forget=list(self._forget),
+            remediations=list(self._remediations.values()),
         )
 
     def drop_over(self, changes: Changes) -> None:
@@ -109,6 +119,8 @@ class Pending:
         for run in changes.runs:
             if run.ended is not None:
                 self.runs.pop((run.run_id, run.attempt), None)
+        for number in sorted(self._remediations)[:-REMEDIATIONS_KEPT]:
+            del self._remediations[number]
 
     def drop_cleared_episodes(self, limit: int) -> int:
         """Holds at most about `limit` episodes: the oldest cleared ones go, a tenth at a time. Gives how many went."""

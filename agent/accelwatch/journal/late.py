@@ -51,6 +51,10 @@ class LateJoin:
             cursors=changes.cursors,
             clock=clock and Kept(clock.boot_id, clock.offset + shift, clock.steady + shift, clock.wall),
             forget=changes.forget,
+            remediations=[
+                msgspec.structs.replace(row, at=row.at + shift, opened_at=_moved(row.opened_at, shift))
+                for row in changes.remediations
+            ],
         )
 
     def _counter(self, row: CounterRow) -> CounterRow:

@@ -14,6 +14,7 @@ from accelwatch.journal.changes import Changes
 from accelwatch.journal.rows import CounterRow, DeviceRow
 from accelwatch.journal.schema import version
 from accelwatch.readings.identity import Identity
+from accelwatch.remediation.record import Remediation
 from accelwatch.runs.model import RunRecord
 
 # Three drops of a link in a day, and a class that comes again after a repair, are told from what was before; a
@@ -23,7 +24,10 @@ EPISODES_SECONDS = 8 * 86400.0
 EPISODES_LIMIT = 2000
 RUNS_SECONDS = 25 * 3600.0
 
-_Record = TypeVar("_Record", Episode, RunRecord)
+# The latest decisions on the site's command, beside those on incidents that are still active.
+REMEDIATIONS_LIMIT = 2000
+
+_Record = TypeVar("_Record", Episode, RunRecord, Remediation)
 
 
 class Loaded(msgspec.Struct, kw_only=True):
@@ -38,8 +42,11 @@ class Loaded(msgspec.Struct, kw_only=True):
     cursors: dict[str, str] = {}
     clock: Kept | None = None
     next_episode_id: int = 1
+    remediations: list[Remediation] = []  # the latest, and those on active incidents; by id
+    next_remediation_id: int = 1
     first_start: bool = True  # nothing was ever written here
     problems: list[str] = []
+    read: bool = True  # False: there is a file, and it could not be read
 
     def going_on(self) -> Changes:
         """As it would be written; of episodes and runs those that are not over."""
@@ -52,6 +59,7 @@ class Loaded(msgspec.Struct, kw_only=True):
             states=self.states,
             cursors=self.cursors,
             clock=self.clock,
+            remediations=self.remediations,
         )
 
 
@@ -74,8 +82,11 @@ def load(db: sqlite3.Connection, now: float) -> Loaded:
                 loaded.clock = msgspec.json.decode(record, type=Kept)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 problems.append(f"clock: {error}")
-        highest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'episodes'").fetchone()
-        loaded.next_episode_id = 1 + (int(highest[0]) if highest else 0)
+        loaded.next_episode_id = _next_id(db, "episodes")
+    if version(db) >= 3:
+        active = {episode.incident for episode in loaded.episodes if episode.active}
+        loaded.remediations = remediations(db, problems, active)
+        loaded.next_remediation_id = _next_id(db, "remediations")
     loaded.first_start = not (
         loaded.devices
         or loaded.counters
@@ -123,6 +134,26 @@ def runs(db: sqlite3.Connection, since: float, problems: list[str]) -> list[RunR
         (since,),
     )
     return _records(rows, RunRecord, problems)
+
+
+def remediations(db: sqlite3.Connection, problems: list[str], incidents: Iterable[str] = ()) -> list[Remediation]:
+    """The latest decisions, and those on the given incidents; by id."""
+    latest = "SELECT id, record FROM remediations ORDER BY id DESC LIMIT ?"
+    rows: dict[int, str] = dict(db.execute(latest, (REMEDIATIONS_LIMIT,)))
+    for incident in incidents:
+        rows.update(db.execute("SELECT id, record FROM remediations WHERE incident = ?", (incident,)))
+    return _records(sorted(rows.items()), Remediation, problems)
+
+
+def remediations_since(db: sqlite3.Connection, since: float, problems: list[str]) -> list[Remediation]:
+    """Decisions at wall time `since` or later; by id."""
+    rows = db.execute("SELECT id, record FROM remediations WHERE at >= ? ORDER BY id", (since,))
+    return _records(rows, Remediation, problems)
+
+
+def _next_id(db: sqlite3.Connection, table: str) -> int:
+    highest = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return 1 + (int(highest[0]) if highest else 0)
 
 
 def _records(rows: Iterable[tuple[object, str]], kind: type[_Record], problems: list[str]) -> list[_Record]:

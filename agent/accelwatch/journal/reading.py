@@ -23,6 +23,7 @@ from accelwatch.clock import Kept
 from accelwatch.faults.episode import Episode
 from accelwatch.journal import loaded, schema
 from accelwatch.journal.rows import DeviceRow, JournalError
+from accelwatch.remediation.record import Remediation
 from accelwatch.runs.model import RunRecord
 
 FILE_NAME = "journal.db"
@@ -42,6 +43,15 @@ def read_faults(directory: Path, since_wall: float) -> list[Episode]:
 def read_runs(directory: Path, since_wall: float) -> list[RunRecord]:
     """Runs that are open, or ended since; by their start. Raises `JournalError`."""
     return read(directory, lambda db: loaded.runs(db, since_wall, []) if schema.version(db) >= 2 else [])
+
+
+def read_remediations(directory: Path, since_wall: float) -> list[Remediation]:
+    """Decisions on the site's command since; by id. Raises `JournalError`."""
+
+    def query(db: sqlite3.Connection) -> list[Remediation]:
+        return loaded.remediations_since(db, since_wall, []) if schema.version(db) >= 3 else []
+
+    return read(directory, query)
 
 
 def read_devices(directory: Path) -> list[DeviceRow]:

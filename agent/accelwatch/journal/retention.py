@@ -11,6 +11,14 @@ LIMIT_BYTES = 256 << 20
 _STEP_ROWS, _STEP_PAGES = 200, 100
 # A file that gets some pages back needs them again soon.
 _FREE_PAGES_KEPT = 256
+# The latest decisions on the site's command stay whatever their age, about 2 MB: an incident that is still active must
+# not be decided on twice.
+_REMEDIATIONS_KEPT = 2000
+_DELETE = {
+    "episodes": "DELETE FROM episodes WHERE id = ?",
+    "runs": "DELETE FROM runs WHERE rowid = ?",
+    "remediations": "DELETE FROM remediations WHERE id = ?",
+}
 
 
 def delete(db: sqlite3.Connection, now: float, keep_seconds: float, limit_bytes: int) -> bool:
@@ -28,19 +36,28 @@ def delete(db: sqlite3.Connection, now: float, keep_seconds: float, limit_bytes:
         "DELETE FROM runs WHERE rowid IN (SELECT rowid FROM runs WHERE until < ? ORDER BY until LIMIT ?)",
         (cutoff, _STEP_ROWS),
     ).rowcount
+    old += db.execute(
+        "DELETE FROM remediations WHERE id IN (SELECT id FROM remediations "
+        "WHERE at < ? AND id <= (SELECT max(id) FROM remediations) - ? ORDER BY at LIMIT ?)",
+        (cutoff, _REMEDIATIONS_KEPT, _STEP_ROWS),
+    ).rowcount
     if old:
         return True
     if _used_bytes(db) <= limit_bytes:
         return False
-    # The oldest of both kinds together, so that a run and the fault that ended it go at about the same time.
+    # The oldest of all kinds together, so that a run and the fault that ended it go at about the same time.
     oldest = db.execute(
-        "SELECT * FROM (SELECT changed AS at, id, NULL FROM episodes WHERE NOT active ORDER BY changed LIMIT ?) "
-        "UNION ALL SELECT * FROM (SELECT until, NULL, rowid FROM runs WHERE until IS NOT NULL ORDER BY until LIMIT ?) "
+        "SELECT * FROM (SELECT changed AS at, 'episodes', id FROM episodes WHERE NOT active ORDER BY changed LIMIT ?) "
+        "UNION ALL "
+        "SELECT * FROM (SELECT until, 'runs', rowid FROM runs WHERE until IS NOT NULL ORDER BY until LIMIT ?) "
+        "UNION ALL "
+        "SELECT * FROM (SELECT at, 'remediations', id FROM remediations "
+        "WHERE id <= (SELECT max(id) FROM remediations) - ? ORDER BY at LIMIT ?) "
         "ORDER BY 1 LIMIT ?",
-        (_STEP_ROWS, _STEP_ROWS, _STEP_ROWS),
+        (_STEP_ROWS, _STEP_ROWS, _REMEDIATIONS_KEPT, _STEP_ROWS, _STEP_ROWS),
     ).fetchall()
-    db.executemany("DELETE FROM episodes WHERE id = ?", [(number,) for _, number, _ in oldest if number is not None])
-    db.executemany("DELETE FROM runs WHERE rowid = ?", [(row,) for _, _, row in oldest if row is not None])
+    for table, delete_one in _DELETE.items():
+        db.executemany(delete_one, [(row,) for _, of, row in oldest if of == table])
     return bool(oldest)
 
 

@@ -7,7 +7,7 @@ import sqlite3
 
 from accelwatch.journal.rows import NewerSchema
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _VERSION_1 = """
 CREATE TABLE devices (
@@ -38,8 +38,16 @@ CREATE TABLE cursors (source TEXT PRIMARY KEY, cursor TEXT NOT NULL);
 CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), record TEXT NOT NULL);
 """
 
+# Decisions on the site's command for run-ending faults; `at` in seconds since the epoch.
+_VERSION_3 = """
+CREATE TABLE remediations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, incident TEXT NOT NULL, at REAL NOT NULL, record TEXT NOT NULL);
+CREATE INDEX remediations_incident ON remediations (incident);
+CREATE INDEX remediations_at ON remediations (at);
+"""
+
 # From the version that is the key to the next.
-_STEPS = {0: _VERSION_1, 1: _VERSION_2}
+_STEPS = {0: _VERSION_1, 1: _VERSION_2, 2: _VERSION_3}
 
 
 def version(db: sqlite3.Connection) -> int:

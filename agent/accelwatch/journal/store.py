@@ -110,6 +110,10 @@ class Store:
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?)",
                 [(run.run_id, run.attempt, run.started, run.ended, _json(run)) for run in changes.runs],
             )
+            db.executemany(
+                "INSERT OR REPLACE INTO remediations VALUES (?, ?, ?, ?)",
+                [(row.id, row.incident, row.wall, _json(row)) for row in changes.remediations],
+            )
             db.executemany("INSERT OR REPLACE INTO states VALUES (?, ?)", changes.states.items())
             db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", changes.cursors.items())
             if changes.clock is not None:

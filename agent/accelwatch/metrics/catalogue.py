@@ -265,6 +265,18 @@ PAGER_QUEUE = Family(
 PAGER_DROPPED = Family(
     "pager_dropped_total", "counter", "Alerts of the fast path that its queue had no room for.", ("alertmanager",)
 )
+REMEDIATIONS = Family(
+    "remediations_total",
+    "counter",
+    "Incidents that asked for the site's command (`remediation`), by outcome: succeeded, failed, timed_out, unknown "
+    "(the agent ended meanwhile), unjournalled, dry_run, limited, breaker_open; no series: not configured.",
+    ("outcome",),
+)
+REMEDIATION_BREAKER = Family(
+    "remediation_breaker_open",
+    "gauge",
+    "1 while the breaker holds the site's command back on this node, else 0; no series: not configured.",
+)
 MAINTENANCE_UNTIL = Family(
     "maintenance_until_timestamp_seconds",
     "gauge",

@@ -14,6 +14,7 @@ from accelwatch.metrics.devices import add_device
 from accelwatch.metrics.exposition import Kept, Labels, Lines, Page
 from accelwatch.metrics.faults import FaultView, add_faults
 from accelwatch.metrics.links import HOST, add_links
+from accelwatch.metrics.remediation import RemediationPage, add_remediation
 from accelwatch.metrics.runs import RunPage, add_runs
 from accelwatch.taxonomy.loader import load
 from accelwatch.views import View
@@ -63,6 +64,7 @@ class Renderer:
         agent: AgentStatus,
         faults: FaultView | None = None,
         runs: RunPage | None = None,
+        remediation: RemediationPage | None = None,
     ) -> Page:
         """One page of everything that is known; one poll without an agent knows of no faults and runs."""
         started = time.perf_counter()
@@ -79,6 +81,8 @@ class Renderer:
             add_faults(lines, faults, self._classes)
         if runs is not None:
             add_runs(lines, runs)
+        if remediation is not None:
+            add_remediation(lines, remediation)
         for source in sources:
             labels = (source.source,)
             lines.add(c.SOURCE_UP, labels, None if source.up is None else int(source.up))
