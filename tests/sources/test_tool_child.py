@@ -23,7 +23,8 @@ def output_of(argv: list[str], environment: dict[bytes, bytes]) -> tuple[str, in
 
 
 def test_a_tool_has_three_descriptors_the_default_signals_and_a_session_of_its_own() -> None:
-    held = os.open("/dev/null", os.O_RDONLY)  # as our sockets and files are
+    held = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(held, True)  # as what the agent was started with is
     script = "readlink /proc/$$/fd/0; grep SigIgn /proc/$$/status; ps -o sid= -p $$; echo $$"
     try:
         descriptors, _ = output_of(["/bin/ls", "/proc/self/fd"], {})
