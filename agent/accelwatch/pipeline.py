@@ -17,13 +17,14 @@ from accelwatch.journal.writer import Writer
 
 # A commit that takes longer does not hold a fault back any more (design.md, Persistence).
 COMMIT_SECONDS = 0.5
-TICK_SECONDS = 1.0
+# Readings that come each second bring time along: a wait that ends just before one would double the work.
+TICK_SECONDS = 1.25
 # For a second after a line of a log, time is told so often: what it has begun (the stack of a hung task) is told within
 # a second of it.
 SOON_SECONDS = 0.25
-# Readings come several times a second, scrapes every 15 s or so: for readings the page is rendered every three seconds,
-# and at once for what is news. Rendering is most of what the agent does.
-PUBLISH_SECONDS = 3.0
+# Readings come several times a second, scrapes every 15 s or so: for readings the page is rendered every five seconds,
+# and at once for what is news. Rendering is a third of what the agent does.
+PUBLISH_SECONDS = 5.0
 # Enough for a storm of kernel records; when it is full, sources wait, and the kernel's ring holds what comes.
 QUEUE_LIMIT = 10_000
 BATCH = 256

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cached_property
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from accelwatch.metrics import catalogue as c
+from accelwatch.metrics.exposition import Own
 
 # From a sysfs read to a vendor tool that waits for its driver's 30 s time-out (reference/ascend.md section 2.3).
 DURATION_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0)
@@ -89,8 +91,29 @@ class AgentMetrics:
         self._pager_dropped.labels(alertmanager).inc(dropped - self._dropped.get(alertmanager, 0))
         self._dropped[alertmanager] = dropped
 
-    def render(self) -> tuple[bytes, bytes]:
-        """Both formats, the OpenMetrics one without its closing mark."""
-        text: bytes = generate_latest(self.registry)
-        openmetrics: bytes = generate_openmetrics(self.registry)  # type: ignore[no-untyped-call]
-        return text, openmetrics.removesuffix(b"# EOF\n")
+    def collect(self) -> Own:
+        """As everything is now."""
+        return OwnText(list(self.registry.collect()))
+
+
+class OwnText:
+    """The agent's own families at one moment. Written when first asked for: who asks wants one format."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """What prometheus_client asks a registry for."""
+        return self._families
+
+    @cached_property
+    def text(self) -> bytes:
+        """The text format."""
+        text: bytes = generate_latest(self)
+        return text
+
+    @cached_property
+    def openmetrics(self) -> bytes:
+        """OpenMetrics without its closing mark."""
+        text: bytes = generate_openmetrics(self)  # type: ignore[no-untyped-call]
+        return text.removesuffix(b"# EOF\n")

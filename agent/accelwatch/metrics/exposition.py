@@ -6,6 +6,7 @@ import gzip
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Protocol
 
 from prometheus_client.exposition import choose_encoder
 
@@ -19,6 +20,22 @@ LABEL_LIMIT_CHARACTERS = 128
 
 
 Labels = tuple[str, ...]
+
+
+class Own(Protocol):
+    """Further families in both formats, the OpenMetrics one without its closing mark."""
+
+    @property
+    def text(self) -> bytes:
+        """The text format."""
+        ...
+
+    @property
+    def openmetrics(self) -> bytes:
+        """OpenMetrics."""
+        ...
+
+
 # The state of which lines were rendered, and the lines by family.
 Kept = tuple[object, dict[str, list[str]]]
 
@@ -58,10 +75,10 @@ class Lines:
         """One sample with labels of its own (the configured ones of `agent_info`)."""
         self._lines[family.name].append(f"{family.full_name}{label_block(labels.items())} {number(value)}")
 
-    def page(self, extra_text: bytes, extra_openmetrics: bytes) -> Page:
-        """The finished page; the extras are families rendered elsewhere, without the closing mark."""
+    def page(self, own: Own) -> Page:
+        """The finished page, with families that are written elsewhere."""
         families = [(family, lines) for family in FAMILIES if (lines := self._lines[family.name])]
-        return Page(families, extra_text, extra_openmetrics)
+        return Page(families, own)
 
 
 class Page:
@@ -69,22 +86,21 @@ class Page:
     before anybody asks, and who asks wants one format.
     """
 
-    def __init__(self, families: list[tuple[Family, list[str]]], extra_text: bytes, extra_openmetrics: bytes) -> None:
+    def __init__(self, families: list[tuple[Family, list[str]]], own: Own) -> None:
         self._families = families
-        self._extra_text = extra_text
-        self._extra_openmetrics = extra_openmetrics
+        self._own = own
         self._gzip: dict[bool, bytes] = {}
 
     @cached_property
     def text(self) -> bytes:
         """The text format."""
-        return self._body(lambda family: family.full_name) + self._extra_text
+        return self._body(lambda family: family.full_name) + self._own.text
 
     @cached_property
     def openmetrics(self) -> bytes:
         """OpenMetrics, in which a counter's family has no `_total`."""
         body = self._body(lambda f: f.full_name.removesuffix("_total") if f.type == "counter" else f.full_name)
-        return body + self._extra_openmetrics + b"# EOF\n"
+        return body + self._own.openmetrics + b"# EOF\n"
 
     def _body(self, name_of: Callable[[Family], str]) -> bytes:
         parts = []
@@ -116,7 +132,8 @@ def label_block(pairs: object) -> str:
 
 def clean(value: str) -> str:
     """A label value from outside: cut, control characters replaced. Alerts of the agent carry the same values."""
-    return "".join(c if c.isprintable() else " " for c in value[:LABEL_LIMIT_CHARACTERS])
+    cut = value[:LABEL_LIMIT_CHARACTERS]
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else " " for c in cut)
 
 
 def escape(value: str) -> str:

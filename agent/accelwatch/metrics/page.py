@@ -9,9 +9,9 @@ import msgspec
 
 from accelwatch import __version__
 from accelwatch.metrics import catalogue as c
-from accelwatch.metrics.agent import AgentMetrics
+from accelwatch.metrics.agent import AgentMetrics, OwnText
 from accelwatch.metrics.devices import add_device
-from accelwatch.metrics.exposition import Kept, Labels, Lines, Page
+from accelwatch.metrics.exposition import Kept, Labels, Lines, Own, Page
 from accelwatch.metrics.faults import FaultView, add_faults
 from accelwatch.metrics.links import HOST, add_links
 from accelwatch.metrics.remediation import RemediationPage, add_remediation
@@ -19,8 +19,8 @@ from accelwatch.metrics.runs import RunPage, add_runs
 from accelwatch.taxonomy.loader import load
 from accelwatch.views import View
 
-# prometheus_client takes 2 ms for the agent's own families; they need not be newer than a scrape interval.
-OWN_METRICS_SECONDS = 10.0
+# The agent's own families take prometheus_client as long as all devices take us; nobody scrapes more often.
+OWN_METRICS_SECONDS = 15.0
 
 
 class SourceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class Renderer:
     def __init__(self, own: AgentMetrics) -> None:
         self._own = own
         self._classes = load().classes
-        self._own_text: tuple[bytes, bytes] = (b"", b"")
+        self._own_text: Own = OwnText([])
         self._own_at = -OWN_METRICS_SECONDS
         self._cache: dict[tuple[str, Labels], str] = {}
         self._kept: dict[Labels, Kept] = {}
@@ -93,8 +93,8 @@ class Renderer:
         lines.add(c.RELOAD_SUCCESSFUL, (), int(agent.reload_successful))
         lines.add(c.RELOAD_TIME, (), agent.reload_time)
         if started - self._own_at >= OWN_METRICS_SECONDS:
-            self._own_text = self._own.render()
+            self._own_text = self._own.collect()
             self._own_at = started
-        page = lines.page(*self._own_text)
+        page = lines.page(self._own_text)
         self._own.rendering.inc(time.perf_counter() - started)
         return page
