@@ -105,6 +105,8 @@ class Core:
         self._maintenance = planned_work.restored(loaded.states)
         self._kept_maintenance = self._maintenance
         self._silent_since: dict[str, float] = {}
+        # Who holds what by vendor and label, the inventory, and both together: asked for several times a second.
+        self._holders: tuple[object, object, Mapping[DeviceKey, RunRef]] | None = None
         self._kept_at = clock.now()
         self._ticked_at = self._heard_at = clock.now() - TICK_SECONDS
 
@@ -260,12 +262,15 @@ class Core:
 
     def runs_of_devices(self) -> Mapping[DeviceKey, RunRef]:
         """Who holds which device now, or held it until a minute ago."""
-        held = self.runs.tracker.runs_of_devices(self._clock.now())
-        return {
-            key: run
-            for key, known in self.node.known().items()
-            if (run := held.get((key.vendor.value, known.label))) is not None
-        }
+        held, known = self.runs.tracker.runs_of_devices(self._clock.now()), self.node.known()
+        if self._holders is None or self._holders[0] != held or self._holders[1] is not known:
+            runs = {
+                key: run
+                for key, device in known.items()
+                if (run := held.get((key.vendor.value, device.label))) is not None
+            }
+            self._holders = (held, known, runs)
+        return self._holders[2]
 
     def take_changes(self, everything: bool = False) -> Changes:
         """What is to be committed. Exposure and states come along when something else does, or after a while."""

@@ -5,7 +5,6 @@ A fault is in the journal before it is on the page (design.md, The way of the da
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
@@ -27,6 +26,7 @@ SOON_SECONDS = 0.25
 PUBLISH_SECONDS = 5.0
 # Enough for a storm of kernel records; when it is full, sources wait, and the kernel's ring holds what comes.
 QUEUE_LIMIT = 10_000
+FULL_SECONDS = 0.01
 BATCH = 256
 
 Work = Callable[[Core], None]
@@ -48,7 +48,7 @@ class Pipeline:
         self._writer = writer
         self._publish = publish
         self._page = page
-        self._queue: queue.Queue[Work | None] = queue.Queue(QUEUE_LIMIT)
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self.lock = threading.RLock()  # around every use of the core
         self.unjournalled = 0
         self.flaws = 0
@@ -65,6 +65,8 @@ class Pipeline:
 
     def put(self, work: Work) -> None:
         """Hands work over; waits only while the queue is full."""
+        while self._queue.qsize() >= QUEUE_LIMIT:
+            time.sleep(FULL_SECONDS)
         self._queue.put(work)
 
     def wake(self) -> None:
@@ -73,8 +75,7 @@ class Pipeline:
 
     def close(self, seconds: float = 2.0) -> None:
         """Does what is waiting, commits everything, and ends."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=seconds)
+        self._queue.put(None)
         if self._thread.is_alive():
             self._thread.join(seconds)
         with self.lock:

@@ -16,6 +16,7 @@ COUNTED = ("link_errors", "link_drops")
 NAMED_NVLINKS, NAMED_OTHERS = 3, 9
 # Its ports are few, and are in the node's budget.
 HOST_OWNER = "host"
+_NVLINK = f"{LinkKind.NVLINK.value}:"
 
 
 class LinkNames:
@@ -33,13 +34,14 @@ class LinkNames:
 
     def counted(self, owner: str, label: str) -> None:
         """To be told after each count of a link, `label` being its kind and name (`nvlink:nvlink3`)."""
-        if owner == HOST_OWNER or self.own(owner, label):
+        if self.own(owner, label):
             return
-        kind = LinkKind(label.partition(":")[0])
-        if kind is LinkKind.NVLINK and not any(self._counters.of(owner, name).get(label) for name in COUNTED):
+        nvlink = label.startswith(_NVLINK)
+        if nvlink and not any(self._counters.of(owner, name).get(label) for name in COUNTED):
             return
-        named = sum(other.startswith(f"{kind.value}:") for other in self._counters.of(owner, NAMED))
-        if named < (NAMED_NVLINKS if kind is LinkKind.NVLINK else NAMED_OTHERS):
+        kind = label.partition(":")[0] + ":"
+        named = sum(other.startswith(kind) for other in self._counters.of(owner, NAMED))
+        if named < (NAMED_NVLINKS if nvlink else NAMED_OTHERS):
             self._counters.add(owner, NAMED, label, 1)
 
     def own(self, owner: str, label: str) -> bool:
