@@ -32,6 +32,7 @@ from accelwatch.remediation.remediator import Remediator
 from accelwatch.scheduler import Polled, Scheduler
 from accelwatch.server.access import OPEN, AccessFile
 from accelwatch.server.http import Server
+from accelwatch.signals import Signals
 from accelwatch.sources.base import Follower, Presence, SourceReleased, SourceTimeout
 from accelwatch.sources.commands import ToolRunner
 from accelwatch.sources.kernel_log import boot_id_path, read_boot_id
@@ -109,15 +110,11 @@ class Agent:
         self._shut_out_lines = log.Throttle()
         self.server = Server(self.answers.routes, report=_report_flaw, shut_out=self._shut_out)
         self._late_drivers = LateDrivers()
-        self._stop = threading.Event()
-        self._reload = threading.Event()
-        self._wake = threading.Event()
         self._page = self._render()
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; gives the exit status. Raises `ServerError` when it cannot listen."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._signalled)
+        signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._let_in(None)
         address = self.server.listen(self.config.listen)
         self.server.listen_control(Path(self.config.state_dir) / CONTROL_SOCKET, self.answers.control)
@@ -138,7 +135,7 @@ class Agent:
             listen=f"{address[0]}:{address[1]}",
             sources=",".join(status.source for status in self._scheduler.statuses) or "none on this host",
         )
-        self._wait(notifier)
+        self._serve(notifier, signals)
         notifier.send("STOPPING=1")
         self._scheduler.close()
         self._remediator.close()
@@ -152,35 +149,28 @@ class Agent:
         log.get().info("stopped")
         return 0
 
-    def _wait(self, notifier: Notifier) -> None:
+    def _serve(self, notifier: Notifier, signals: Signals) -> None:
         pause = min(LOOK_AGAIN_SECONDS, (notifier.watchdog_seconds or LOOK_AGAIN_SECONDS) / 3)
         looked = self._clock.monotonic()
-        while not self._stop.is_set():
-            self._wake.wait(pause)
-            self._wake.clear()
-            if self._reload.is_set():
-                self._reload.clear()
+        while True:
+            came = signals.wait(pause)
+            if came - {signal.SIGHUP}:
+                return
+            if came:
                 notifier.reloading()
                 self._reload_config()
                 notifier.send("READY=1")
             if self._clock.monotonic() - looked >= LOOK_AGAIN_SECONDS:
                 looked = self._clock.monotonic()
                 self._match_sources(self.config)
-                self._restart_for(self._late_drivers.arrived())
+                if late := self._late_drivers.arrived():
+                    log.get().warning(
+                        "drivers were loaded after this start: ending, for systemd to start it with their device nodes",
+                        drivers=",".join(late),
+                    )
+                    return
             if self.server.alive and self._pipeline.alive:
                 notifier.send("WATCHDOG=1")
-
-    def _restart_for(self, drivers: tuple[str, ...]) -> None:
-        if drivers:
-            log.get().warning(
-                "drivers were loaded after this start: ending, to be started by systemd with their device nodes",
-                drivers=",".join(drivers),
-            )
-            self._stop.set()
-
-    def _signalled(self, number: int, _frame: object) -> None:
-        (self._reload if number == signal.SIGHUP else self._stop).set()
-        self._wake.set()
 
     def _reload_config(self) -> None:
         try:

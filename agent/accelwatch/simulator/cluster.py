@@ -26,6 +26,7 @@ from accelwatch import shipped
 from accelwatch.clock import SystemClock
 from accelwatch.config import seconds
 from accelwatch.server.control import ControlError
+from accelwatch.signals import Signals
 from accelwatch.simulator import cluster_grafana
 from accelwatch.simulator import scenario as scenarios
 from accelwatch.simulator.cluster_report import Reports, hastened
@@ -91,9 +92,7 @@ def run_cluster(name: str, directory: Path, duration: str | None, report_after: 
     directory.mkdir(parents=True)
     ports = _free_ports(len(scenario.nodes) + 4)
     grafana_port = ports.pop()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # hung up: its terminal is gone
-        signal.signal(number, lambda *_: stop.set())
+    stop = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # hung up: its terminal is gone
     print(
         "SIMULATED cluster: the accelerators are not real; agents, Prometheus and Alertmanager are.",
         flush=True,
@@ -139,7 +138,7 @@ def _fast_path(configuration: Path, ports: Sequence[int]) -> None:
 def _play(
     scenario: scenarios.Scenario,
     hardware: Hardware,
-    stop: threading.Event,
+    stop: Signals,
     limit: float | None,
     children: Children,
     reports: Reports,

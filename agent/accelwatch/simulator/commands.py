@@ -6,7 +6,6 @@ import argparse
 import json
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import msgspec
 from accelwatch.clock import SystemClock
 from accelwatch.server import control
 from accelwatch.server.http import ServerError
+from accelwatch.signals import Signals
 from accelwatch.simulator import scenario as scenarios
 from accelwatch.simulator.faults import KINDS
 from accelwatch.simulator.fleet import command as fleet_command
@@ -119,9 +119,7 @@ def _node(options: argparse.Namespace) -> int:
         scenario = msgspec.structs.replace(scenario, speed=options.speed)
     directory = Path(options.dir).resolve()
     hardware = Hardware(scenario, directory, SystemClock())
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # hung up: its terminal is gone
-        signal.signal(number, lambda *_: stop.set())
+    stop = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # hung up: its terminal is gone
     hardware.start()
     print("SIMULATED hardware is running; an agent for each node:", flush=True)
     for node in scenario.nodes:

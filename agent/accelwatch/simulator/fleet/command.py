@@ -7,7 +7,6 @@ import json
 import resource
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from accelwatch import log
 from accelwatch.clock import SystemClock
 from accelwatch.config import seconds
 from accelwatch.server import control
+from accelwatch.signals import Signals
 from accelwatch.simulator.fleet.plan import Plan, hand_run
 from accelwatch.simulator.hardware import CONTROL_SOCKET
 
@@ -85,9 +85,7 @@ def run_fleet(options: argparse.Namespace) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / discovery.TARGETS).unlink(missing_ok=True)  # of a fleet before; the new one says that pages are there
     _raise_descriptor_limit()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # hung up: its terminal is gone
-        signal.signal(number, lambda *_: stop.set())
+    stop = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # hung up: its terminal is gone
     server = pages.server(fleet, _report)
     try:
         host, port = server.listen(options.listen)
