@@ -6,7 +6,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
-boot_seconds=240
+boot_seconds=600
 
 skip() { echo "SKIPPED: $*"; exit 0; }
 [ "$(id -u)" -eq 0 ] || skip "booting a system needs root"
@@ -30,7 +30,15 @@ fi
 rm -rf "$root/src" "$root/wheels" "$root/root/.cache"
 mkdir -p "$root/src" "$root/root/.cache"
 (cd "$source" && tar -cf - --exclude=__pycache__ \
-    agent systemd README.md CHANGELOG.md LICENSE constraints.txt pyproject.toml) | tar -xf - -C "$root/src"
+    agent alerts dashboards systemd README.md CHANGELOG.md LICENSE constraints.txt pyproject.toml) | tar -xf - -C "$root/src"
+# The last one whose agent had the privileges itself, where this clone has its history.
+previous=75b0160dd4
+rm -rf "$root/previous"
+if git -C "$source" cat-file -e "$previous^{commit}" 2>/dev/null; then
+    mkdir "$root/previous"
+    git -C "$source" archive "$previous" \
+        agent alerts dashboards systemd README.md CHANGELOG.md LICENSE constraints.txt pyproject.toml | tar -xf - -C "$root/previous"
+fi
 "$source/.venv/bin/pip" wheel -qq --disable-pip-version-check --wheel-dir "$root/wheels" \
     -c "$source/constraints.txt" "$source" 'hatchling>=1.27'
 rm -f "$root"/wheels/accelwatch-*
@@ -40,7 +48,7 @@ import pathlib, sys
 from accelwatch.simulator import nvml_library
 nvml_library.install(pathlib.Path(sys.argv[1]))' "$scratch"
 
-install -m 0755 "$here/inside.py" "$root/inside.py"
+install -m 0644 "$here/inside.py" "$here/machine.py" "$root"
 rm -f "$root/report" "$root/status"
 cat > "$root/etc/systemd/system/inside.service" <<'UNIT'
 [Unit]
