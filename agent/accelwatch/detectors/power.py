@@ -21,6 +21,7 @@ CLASS = "power"
 UNNAMED_HELD_SECONDS = 30.0
 
 _BRAKE, _UNNAMED = "power_brake", "hw_slowdown"
+_REASONS = frozenset((Throttle.POWER_BRAKE, Throttle.HW_SLOWDOWN))
 
 
 class State(msgspec.Struct, frozen=True):
@@ -54,6 +55,8 @@ class Power:
             sensors = device.sensors
             if sensors is None or device.identity.parent is not None:
                 continue
+            if not state.holds and _REASONS.isdisjoint(sensors.throttle or ()):
+                continue  # as nearly always: nothing to tell, and nothing that could end
             subject = of_device(device.key)
             reasons = sensors.throttle
             if reasons is None:

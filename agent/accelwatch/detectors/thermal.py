@@ -55,6 +55,8 @@ class Thermal:
             sensors = device.sensors
             if sensors is None or device.identity.parent is not None:
                 continue
+            if not state.holds and _WORDS.keys().isdisjoint(sensors.throttle or ()):
+                continue  # as nearly always: nothing to tell, and nothing that could end
             subject = of_device(device.key)
             reasons = sensors.throttle
             for reason, word in _WORDS.items():

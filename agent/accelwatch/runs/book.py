@@ -203,13 +203,16 @@ class RunBook:
         self._judge_pace(record, work, verdict, now, news)
 
     def _judge_pace(self, record: RunRecord, work: Work, verdict: Verdict, now: float, news: News) -> None:
+        stands = verdict.level is not Level.NONE or verdict.pause is not None
+        before = self._slow.get(name_of(record.ref))
+        if before is not None and not stands and 0 <= now - before.at < slow.LOOK_SECONDS:
+            return
         readings = {
             key: slow.values(sample, verdict.activities.get(key, Activity.UNKNOWN))
             for key in work.devices
             if (sample := self._samples.get(key)) is not None
         }
-        stands = verdict.level is not Level.NONE or verdict.pause is not None
-        state, stragglers = slow.step(self._slow.get(name_of(record.ref)), readings, now, stalled=stands)
+        state, stragglers = slow.step(before, readings, now, stalled=stands)
         self._slow[name_of(record.ref)] = state
         stragglers = tuple(straggler for straggler in stragglers if straggler.of_pace)
         for straggler in stragglers:

@@ -29,6 +29,8 @@ MAD_TO_SIGMA = 1.4826
 # While most wait without a break, one works alone (validation, a save): that is not a slow one.
 ALONE_SECONDS = 20.0
 _MOST_STEP_SECONDS = 30.0
+# A run that goes on is looked at so often: a twentieth of what its means remember, half the interval of npu-smi.
+LOOK_SECONDS = 5.0
 
 
 class Metric(msgspec.Struct, frozen=True):
