@@ -125,11 +125,11 @@ mutants: $(VENV)/.installed-test
 	@PYTHONPATH=tests $(BIN)/python -m alerts.mutants
 
 # Every parser of what comes from outside with many inputs; coverage-guided where atheris can be had (x86_64, Python up to
-# 3.13). INPUTS: for each target. A finding's input is left in .fuzz.
+# 3.13). INPUTS: for each target; SECONDS instead: the same time for each. A finding's input is left in .fuzz.
 fuzz: $(VENV)/.installed-test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,fuzz]' || \
 	  echo "atheris cannot be had here: inputs by mutation alone"
-	@PYTHONPATH=tests $(BIN)/python -m fuzz.run --inputs $(or $(INPUTS),1000000)
+	@PYTHONPATH=tests $(BIN)/python -m fuzz.run $(if $(SECONDS),--seconds $(SECONDS),--inputs $(or $(INPUTS),1000000))
 
 constraints: $(VENV)/.installed-test
 	@{ echo '# Versions that the tests pass with; `make install` keeps to them. Made by `make constraints`.'; \

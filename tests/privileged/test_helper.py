@@ -174,6 +174,7 @@ def test_others_are_not_answered(host: Host) -> None:
     [
         b"\n",
         b"nonsense\n",
+        b'{"ask":"\xe6"}\n',
         b"[]\n",
         b'{"ask":"shell"}\n',
         b'{"ask":"kernel_log","path":"/etc/shadow"}\n',

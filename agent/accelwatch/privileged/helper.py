@@ -124,7 +124,7 @@ class Helper:
             if question.ask not in answers:
                 raise Refused(f"no such question: {question.ask[:40]!r}")
             return answers[question.ask](question)
-        except (Refused, msgspec.DecodeError) as error:
+        except (Refused, msgspec.DecodeError, UnicodeDecodeError) as error:
             return Answer(error=f"refused: {error}", number=errno.EINVAL), None
         except OSError as error:
             return Answer(error=error.strerror or str(error), number=error.errno or errno.EIO), None
