@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -64,12 +65,15 @@ def started_at(stat: Stat, boot: float) -> float:
     return boot + stat.instance / _TICKS
 
 
-def launcher_of(proc: Path, process: Stat) -> Launcher:
-    """The parent, unless that starts anything at all; its process group, and when the group's leader began."""
+def launcher_of(process: Stat, read: Callable[[int], Stat]) -> Launcher:
+    """The parent, unless that starts anything at all; its process group, and when the group's leader began.
+
+    `read`: as `read_stat`; the ranks of a node have one parent, so it may remember.
+    """
     chosen = process
     if process.parent > 1:
         try:
-            parent = read_stat(proc, process.parent)
+            parent = read(process.parent)
         except (OSError, ValueError):
             parent = process  # it has just ended
         if parent.name[:_NAME_LENGTH] not in NO_LAUNCHERS:
@@ -77,7 +81,7 @@ def launcher_of(proc: Path, process: Stat) -> Launcher:
     instance = chosen.instance
     if chosen.group not in (0, chosen.pid):
         try:
-            instance = read_stat(proc, chosen.group).instance
+            instance = read(chosen.group).instance
         except (OSError, ValueError):
             instance = chosen.instance  # the leader has ended, its group goes on
     return Launcher(pid=chosen.pid, name=chosen.name, group=chosen.group or chosen.pid, instance=instance)

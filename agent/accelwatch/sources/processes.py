@@ -58,7 +58,9 @@ class Processes:
         self._others: dict[int, Looked] = {}
         self._told_unreadable = 0
         self._found: dict[int, Found] = {}
+        self._handles: dict[int, psutil.Process] = {}  # of what was described last: making one costs a look of its own
         self._last: dict[int, HostProcess] = {}  # the holders of the last poll
+        self._stats: dict[int, Stat] = {}  # read in this poll
         self._told_environment = False
         # Read once, since it wavers by a second and a start must not move; and anew when the clock was set.
         self._boot: float | None = None
@@ -85,6 +87,7 @@ class Processes:
     def poll(self, everything: bool = False) -> Snapshot:
         """Every holder of a device; see `sources.base.Source`."""
         now = self._clock.monotonic()
+        self._stats.clear()
         ahead = self._clock.time() - now
         if abs(ahead - self._ahead) > STEP_SECONDS:
             self._boot, self._ahead = None, ahead
@@ -111,6 +114,7 @@ class Processes:
                 self._others[pid] = Looked(pids[pid], now + pause, pause, readable)
         self._last = holders
         self._found = {pid: found for pid, found in self._found.items() if pid in pids}
+        self._handles = {pid: handle for pid, handle in self._handles.items() if pid in self._found}
         problems += self._unreadable()
         if self._events is not None:
             self._events.watch(_watched(holders.values()))
@@ -175,13 +179,14 @@ class Processes:
         return tuple(sorted(found))
 
     def _describe(self, pid: int, devices: tuple[str, ...]) -> HostProcess:
-        stat = read_stat(self._proc, pid)
+        stat = self._stat(pid)
         found = self._found.get(pid)
         if found is None or found.instance != stat.instance:
             found = self._learn(pid, stat)
         if self._boot is None:
             self._boot = boot_time(self._proc)
-        with _procfs(self._proc), (process := psutil.Process(pid)).oneshot():
+        process = self._handles[pid]
+        with process.oneshot():
             times = process.cpu_times()
             return HostProcess(
                 pid=pid,
@@ -194,12 +199,25 @@ class Processes:
                 parent=stat.parent,
                 group=stat.group,
                 session=stat.session,
-                launcher=launcher_of(self._proc, stat),
+                launcher=launcher_of(stat, self._stat),
                 container=found.container,
                 run=found.run,
                 environment_readable=found.readable,
-                **_traffic(process),
+                **self._traffic(pid),
             )
+
+    def _traffic(self, pid: int) -> dict[str, int]:
+        try:
+            read, written = self._reads.traffic(self._proc, pid)
+        except (OSError, ValueError):  # another user's, or not kept by this kernel
+            return {}
+        return {"read_bytes": read, "written_bytes": written}
+
+    def _stat(self, pid: int) -> Stat:
+        stat = self._stats.get(pid)
+        if stat is None:
+            stat = self._stats[pid] = read_stat(self._proc, pid)
+        return stat
 
     def _learn(self, pid: int, stat: Stat) -> Found:
         """The environment is parsed at once: only the identity stays in memory."""
@@ -210,6 +228,8 @@ class Processes:
             readable = False
         except OSError:
             lasting = False  # it is just ending, or the kernel could not: asked again at the next poll
+        with _procfs(self._proc):
+            self._handles[pid] = psutil.Process(pid)
         found = Found(stat.instance, run, readable, container_of(self._proc, pid))
         if lasting:
             self._found[pid] = found
@@ -218,7 +238,7 @@ class Processes:
 
 @contextlib.contextmanager
 def _procfs(proc: Path) -> Iterator[None]:
-    """psutil knows one tree for the whole process: it is ours only while we look."""
+    """psutil knows one tree for the whole process: it is ours only while a process is first looked at."""
     before = psutil.PROCFS_PATH
     psutil.PROCFS_PATH = str(proc)
     try:
@@ -235,11 +255,3 @@ def _watched(holders: Collection[HostProcess]) -> dict[int, float]:
     """The holders, and their launchers: of a launcher only that it is older than what it launched matters."""
     launchers = {process.launcher.pid: 0.0 for process in holders if process.launcher is not None}
     return launchers | {process.pid: process.started for process in holders}
-
-
-def _traffic(process: psutil.Process) -> dict[str, int]:
-    try:
-        counters = process.io_counters()
-    except (psutil.Error, OSError, RuntimeError, ValueError):  # another user's, or not kept by this kernel
-        return {}
-    return {"read_bytes": counters.read_bytes, "written_bytes": counters.write_bytes}
