@@ -50,6 +50,7 @@ class Host:
         (self.proc / str(pid) / "fd").mkdir(parents=True)
         for number, target in enumerate(targets):
             (self.proc / str(pid) / "fd" / str(number)).symlink_to(target)
+        (self.proc / str(pid) / "io").write_text("rchar: 9\nread_bytes: 5\nwrite_bytes: 6\ncancelled_write_bytes: 0\n")
         (self.proc / str(pid) / "environ").write_bytes(b"RANK=3\0AWS_SECRET_ACCESS_KEY=s3cr3t\0")
 
     def start(self, user: int | None = None) -> None:
@@ -105,6 +106,7 @@ def test_it_reads_what_the_agent_needs(host: Host) -> None:
     assert host.reads.open_files(host.proc, 7) == ["/dev/davinci3"]
     assert host.reads.open_files(host.proc, 8) == []
     assert host.reads.environment(host.proc, 7) == {"RANK": "3"}
+    assert host.reads.traffic(host.proc, 7) == (5, 6)
     argv = [str(host.tool), "-i", "0", "-link", "-g"]
     assert host.reads.hccn_tool(argv, 10) == Output(0, "-i 0 -link -g\n", "")
     with pytest.raises(FileNotFoundError):
@@ -146,8 +148,9 @@ def test_its_absence_is_said_once_and_its_return_too(host: Host) -> None:
 def test_a_process_without_a_device_keeps_its_environment(host: Host) -> None:
     """Even what is on the list."""
     host.start()
-    with pytest.raises(OSError, match="holds no accelerator"):
-        host.reads.environment(host.proc, 8)
+    for read in (host.reads.environment, host.reads.traffic):
+        with pytest.raises(OSError, match="holds no accelerator"):
+            read(host.proc, 8)
 
 
 def test_a_tool_that_hangs_ends_at_its_deadline_and_blocks_nobody(host: Host) -> None:

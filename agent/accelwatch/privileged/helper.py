@@ -119,6 +119,7 @@ class Helper:
                 "process_events": self._opened_events,
                 "open_files": self._files,
                 "environment": self._variables,
+                "traffic": self._traffic,
                 "hccn_tool": self._tool,
             }
             if question.ask not in answers:
@@ -146,10 +147,19 @@ class Helper:
     def _files(self, question: Question) -> tuple[Answer, int | None]:
         return Answer(files=self._held(question.pid)), None
 
+    def _holder(self, pid: int) -> int:
+        if not self._held(pid):
+            raise Refused(f"process {pid} holds no accelerator")
+        return pid
+
     def _variables(self, question: Question) -> tuple[Answer, int | None]:
-        if not self._held(question.pid):
-            raise Refused(f"process {question.pid} holds no accelerator")
-        return Answer(variables=self._reads.environment(self._proc, question.pid)), None
+        return Answer(variables=self._reads.environment(self._proc, self._holder(question.pid))), None
+
+    def _traffic(self, question: Question) -> tuple[Answer, int | None]:
+        try:
+            return Answer(traffic=self._reads.traffic(self._proc, self._holder(question.pid))), None
+        except ValueError as error:
+            return Answer(error=str(error), number=errno.EIO), None
 
     def _tool(self, question: Question) -> tuple[Answer, int | None]:
         if not is_hccn_query(question.arguments) or not 0 < question.timeout <= HCCN_LIMIT_SECONDS:

@@ -82,6 +82,18 @@ class RemoteReads:
         except HelperAway:
             return self._local.environment(proc, pid)
 
+    def traffic(self, proc: Path, pid: int) -> tuple[int, int]:
+        """See the protocol; of processes that hold a device only."""
+        if proc != self._proc:
+            return self._local.traffic(proc, pid)
+        try:
+            traffic = self._ask(Question("traffic", pid=pid))[0].traffic
+        except HelperAway:
+            return self._local.traffic(proc, pid)
+        if traffic is None:
+            raise ValueError(f"{self._path}: the helper's answer has no traffic; are both of one version?")
+        return traffic
+
     def open_process_events(self) -> socket.socket:
         """See the protocol."""
         try:

@@ -16,7 +16,7 @@ ANSWER_BYTES = 8 << 20
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`ask`: kernel_log, process_events, open_files, environment or hccn_tool; the rest as that one needs it."""
+    """`ask`: kernel_log, process_events, open_files, environment, traffic, hccn_tool; the rest as that one needs it."""
 
     ask: str
     pid: int = 0
@@ -33,4 +33,5 @@ class Answer(msgspec.Struct, frozen=True):
     opened: bool = False
     files: list[str] | None = None
     variables: dict[str, str] | None = None
+    traffic: tuple[int, int] | None = None
     output: tuple[int, str, str] | None = None

@@ -17,6 +17,7 @@ from accelwatch.sources.proc_connector import open_connector
 ENVIRONMENT_ALLOWED = VARIABLES
 # A node that was removed while it was held (driver reloaded, device gone) is still held.
 DEVICE_NODE = re.compile(r"/dev/(nvidia\d+|davinci\d+)(?: \(deleted\))?$")
+_IO_LINE = re.compile(r"^(read_bytes|write_bytes): (\d+)$", re.MULTILINE | re.ASCII)
 HCCN_INSTALLED = ("/usr/local/Ascend/driver/tools/hccn_tool",)
 
 
@@ -33,6 +34,10 @@ class PrivilegedReads(Protocol):
 
     def environment(self, proc: Path, pid: int) -> dict[str, str]:
         """The allow-listed variables of the process, no other. Raises `OSError`."""
+        ...
+
+    def traffic(self, proc: Path, pid: int) -> tuple[int, int]:
+        """Bytes that the process read from and wrote to storage (proc(5), `io`). Raises `OSError`, `ValueError`."""
         ...
 
     def open_process_events(self) -> socket.socket:
@@ -76,6 +81,13 @@ class LocalReads:
             for name, equals, value in pairs
             if equals and name.decode(errors="replace") in ENVIRONMENT_ALLOWED
         }
+
+    def traffic(self, proc: Path, pid: int) -> tuple[int, int]:
+        """See the protocol."""
+        found = dict(_IO_LINE.findall((proc / str(pid) / "io").read_text()))
+        if len(found) != 2:
+            raise ValueError(f"{proc}/{pid}/io: no read_bytes and write_bytes")
+        return int(found["read_bytes"]), int(found["write_bytes"])
 
     def open_process_events(self) -> socket.socket:
         """See the protocol."""

@@ -25,7 +25,7 @@ HELPER = Helper(socket.socket(), 0, proc=PROC, kernel_log=LOG, hccn_tool="/nonex
 def seeds() -> list[bytes]:
     questions = (
         {"ask": "kernel_log"}, {"ask": "open_files", "pid": 7}, {"ask": "environment", "pid": 7},
-        {"ask": "environment", "pid": 8}, {"ask": "open_files", "pid": 9},
+        {"ask": "environment", "pid": 8}, {"ask": "traffic", "pid": 7}, {"ask": "open_files", "pid": 9},
         {"ask": "hccn_tool", "arguments": ["-i", "0", "-link", "-g"], "timeout": 5.0},
         {"ask": "hccn_tool", "arguments": ["-g", "-stat", "-i", "3", "-u", "0", "-p", "1"], "timeout": 5.0},
         {"ask": "nothing"}, [1], None,
