@@ -55,8 +55,10 @@ class Links:
         for subject, link in links_of(reading, KINDS):
             name = f"{subject.name}|{link.link}"
             change = port_memory.look(ports.get(name), link, now, context)
-            ports.put(name, change.port)
             up += link.state is LinkState.UP
+            if change is port_memory.STAYS_UP and link.kind is LinkKind.NVLINK and not state.holds:
+                continue  # as nearly always: nothing to keep, to tell, or that could end
+            ports.put(name, change.port)
             if change.unseen:
                 findings.append(_flap(subject, link, change, now))
             if change.up is False and change.port.seen_up:

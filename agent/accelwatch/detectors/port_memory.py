@@ -46,13 +46,13 @@ class Change(msgspec.Struct, frozen=True):
 
 # Most links of a node at most readings: nothing to count, and up as before.
 _UP = Port(up=True, seen_up=True)
-_STAYS_UP = Change(_UP, up=True)
+STAYS_UP = Change(_UP, up=True)
 
 
 def look(port: Port | None, link: Link, now: float, context: Context) -> Change:
     """The port after one more reading of it. What it had counted when it was first seen is no news."""
     if port == _UP and link.state is LinkState.UP and link.drops is None and link.ups is None and link.history is None:
-        return _STAYS_UP
+        return STAYS_UP
     seen_up_before = (link.key, link.link) in context.links_seen_up
     up = None if link.state is LinkState.UNKNOWN else link.state is LinkState.UP
     count = own_count(link)
