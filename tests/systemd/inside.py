@@ -9,10 +9,10 @@ import os
 import pathlib
 import pwd
 import signal
-import stat
 import subprocess
 import time
 
+import privileges
 from machine import (
     DEVICES,
     asked,
@@ -40,15 +40,6 @@ sources:
 """
 INSTALLED = ("/etc", "/opt", "/usr")
 EVERYWHERE = (*INSTALLED, "/var", "/run", "/tmp", "/root", "/home", "/srv")
-HELPER = "accelwatch-helper.service"
-# A container has no kernel log. The agent asks for /dev/kmsg, which systemd's own parts write to, and its helper opens
-# this FIFO instead.
-KERNEL_LOG = "/run/kernel-log"
-OTHER_LOG = pathlib.Path(f"/run/systemd/system/{HELPER}.d/other-log.conf")
-# linux/capability.h: CAP_DAC_READ_SEARCH, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_SYSLOG.
-HELPERS_OWN = (2, 12, 19, 34)
-NOBODY = 65534
-JOB = "471147"
 
 
 def installs_and_starts() -> None:
@@ -71,89 +62,6 @@ def watches_both_vendors() -> None:
     say(f"reload takes a changed file: four devices of two vendors inside the unit's sandbox after {took:.1f} s")
 
 
-def has_a_kernel_log() -> None:
-    os.mknod("/dev/kmsg", stat.S_IFCHR | 0o600, os.makedev(1, 3))  # as /dev/null
-    os.mkfifo(KERNEL_LOG, 0o600)
-    OTHER_LOG.parent.mkdir(parents=True, exist_ok=True)
-    started = show("ExecStart", HELPER).split("argv[]=", 1)[1].split(" ;", 1)[0]
-    OTHER_LOG.write_text(f"[Service]\nExecStart=\nExecStart={started} --kernel-log {KERNEL_LOG}\n")
-    run("systemctl", "daemon-reload")
-
-
-def the_agent_may_nothing() -> None:
-    """Neither it nor its workers; the helper has what its unit gives it, and no network."""
-    for pid in members():
-        held = {name: process(pid, name) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb", "NoNewPrivs")}
-        assert set(held.values()) == {"0" * 16, "1"}, (pid, held)
-        assert process(pid, "Uid").split() == [str(pwd.getpwnam("accelwatch").pw_uid)] * 4
-        assert process(pid, "Seccomp") == "2"
-    helper = show("MainPID", HELPER)
-    assert helper != "0", run("systemctl", "status", "--no-pager", HELPER)
-    rights = int(process(helper, "CapEff"), 16)
-    assert rights, "nspawn itself keeps CAP_SYSLOG back, the rest is there"
-    assert not rights & ~sum(1 << number for number in HELPERS_OWN), process(helper, "CapEff")
-    networks = {pid: os.readlink(f"/proc/{pid}/ns/net") for pid in ("1", show("MainPID"), helper)}
-    assert networks["1"] == networks[show("MainPID")] != networks[helper], networks
-    scores = []
-    for unit in ("accelwatch.service", HELPER):
-        said = run("systemd-analyze", "security", "--no-pager", "--threshold=20", unit)
-        scores.append(f"{unit} {said.splitlines()[-1].split()[-3]}")
-    say(
-        f"no capability in {len(members())} processes of the agent, {rights.bit_count()} in its helper; exposure: {', '.join(scores)}"
-    )
-
-
-def both_read_what_they_must() -> None:
-    """The kernel log and another user's environment: through the helper, since the agent may neither."""
-    agent = show("MainPID")
-    opened = [os.readlink(path) for path in pathlib.Path(f"/proc/{agent}/fd").iterdir()]
-    assert KERNEL_LOG in opened, opened
-    refused = subprocess.run(
-        [
-            "setpriv",
-            f"--reuid={pwd.getpwnam('accelwatch').pw_uid}",
-            "--clear-groups",
-            "cat",
-            f"/proc/{holder().pid}/environ",
-        ],
-        capture_output=True,
-        check=False,
-    )
-    assert refused.returncode == 1, "the agent's user may not read it"
-    took = until("the job's run", lambda: any(JOB in one["run_id"] for one in asked("runs")["runs"]), 40)
-    device = next(one for one in asked("check")["devices"] if one["vendor"] == "nvidia" and one["device"] == "1")
-    kernel_says(KERNEL_LOG, 900001, f"NVRM: Xid (PCI:{device['pci'][:-2]}): 79, GPU has fallen off the bus.")
-    after = until("the fault", lambda: any(fault["code"] == "79" for fault in asked("faults")["faults"]), 10)
-    say(f"through the helper: a job of another user by its environment after {took:.1f} s, an Xid after {after:.1f} s")
-
-
-_HOLDER: list[subprocess.Popen[bytes]] = []
-
-
-def holder() -> subprocess.Popen[bytes]:
-    """Another user's process of a Slurm job that has the first GPU open; its node is a file here."""
-    if not _HOLDER:
-        node = pathlib.Path("/dev/nvidia0")
-        node.touch()
-        program = "import time; file = open('/dev/nvidia0'); time.sleep(600)"
-        environment = {"SLURM_JOB_ID": JOB, "SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}
-        _HOLDER.append(
-            subprocess.Popen(["python3", "-c", program], env=environment, user=NOBODY, group=NOBODY, extra_groups=[])
-        )
-    return _HOLDER[0]
-
-
-def does_without_its_helper_for_a_while() -> None:
-    """Killed, it comes back, and the agent has not noticed more than that."""
-    agent, old = show("MainPID"), show("MainPID", HELPER)
-    os.kill(int(old), signal.SIGKILL)
-    took = until("another helper", lambda: show("MainPID", HELPER) not in ("0", old), 20)
-    until("an answer", lambda: 'accelwatch_source_up{source="processes"} 1' in get("/metrics"), 20)
-    assert show("MainPID") == agent
-    assert devices()
-    say(f"its helper killed: there again after {took:.1f} s, the agent is the same process")
-
-
 def takes_what_the_version_before_left() -> None:
     """A fault of the older agent, which had its privileges itself, is the new one's, and no counter falls."""
     run("/src/systemd/install.sh", "--uninstall", "--purge")  # a journal of today is too new for it
@@ -174,7 +82,7 @@ def takes_what_the_version_before_left() -> None:
     for fault in before:
         assert after[fault["id"]]["first_seen"] == fault["first_seen"]
     assert episodes() >= counted > 0
-    assert show("MainPID", HELPER) != "0"
+    assert show("MainPID", privileges.HELPER) != "0"
     CONFIG.write_text(HARDWARE)
     run("systemctl", "restart", "accelwatch")
     until("four devices", devices, 40)
@@ -243,8 +151,9 @@ def goes_without_a_trace(users: set[str], before: set[str]) -> None:
     run("/src/systemd/install.sh", "--uninstall")
     assert CONFIG.exists()
     assert subprocess.run(["systemctl", "cat", "accelwatch"], capture_output=True, check=False).returncode
-    OTHER_LOG.unlink()
-    OTHER_LOG.parent.rmdir()
+    run("rm", "-r", "/usr/local/Ascend")
+    privileges.OTHER_LOG.unlink()
+    privileges.OTHER_LOG.parent.rmdir()
     say("uninstalled: unit gone, configuration kept")
     run("/src/systemd/install.sh")
     run("/src/systemd/install.sh", "--uninstall", "--purge")
@@ -268,13 +177,13 @@ def main() -> None:
         ["/sim-venv/bin/python", "-m", "accelwatch", "simulate", "node", "one-of-each", "--dir", "/sim"]
     )
     try:
-        holder()
-        has_a_kernel_log()
+        privileges.holder()
+        privileges.has_a_kernel_log()
         until("the hardware", pathlib.Path("/sim/as-1/tools.sock").exists, 20)
         watches_both_vendors()
-        the_agent_may_nothing()
-        both_read_what_they_must()
-        does_without_its_helper_for_a_while()
+        privileges.the_agent_may_nothing()
+        privileges.both_read_what_they_must()
+        privileges.does_without_its_helper_for_a_while()
         keeps_the_old_file_against_a_bad_one()
         restarts_when_killed_or_hung()
         ends_in_five_seconds()
@@ -290,10 +199,10 @@ def main() -> None:
         print(run("journalctl", "-u", "accelwatch*", "-n", "40", "--no-pager", "-o", "cat"))
         raise
     finally:
-        for process_ in (hardware, holder()):
+        for process_ in (hardware, privileges.holder()):
             process_.terminate()
             process_.wait(10)
-        for path in ("/dev/nvidia0", "/dev/kmsg", KERNEL_LOG):
+        for path in ("/dev/nvidia0", "/dev/kmsg", privileges.KERNEL_LOG):
             pathlib.Path(path).unlink(missing_ok=True)
     print("passed", flush=True)
 

@@ -48,7 +48,7 @@ import pathlib, sys
 from accelwatch.simulator import nvml_library
 nvml_library.install(pathlib.Path(sys.argv[1]))' "$scratch"
 
-install -m 0644 "$here/inside.py" "$here/machine.py" "$root"
+install -m 0644 "$here/inside.py" "$here/machine.py" "$here/privileges.py" "$root"
 rm -f "$root/report" "$root/status"
 cat > "$root/etc/systemd/system/inside.service" <<'UNIT'
 [Unit]
