@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from accelwatch.readings.process import RunIdentity
-from accelwatch.runs.identity import VARIABLES, attempt_name, identify
+from accelwatch.runs.identity import attempt_name, identify
+from accelwatch.runs.variables import VARIABLES
 
 SLURM = {"SLURM_JOB_ID": "4711", "SLURM_PROCID": "9", "SLURM_LOCALID": "1", "SLURM_NTASKS": "32"}
 TORCH = {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "16", "MASTER_ADDR": "gpu-01", "MASTER_PORT": "29500"}

@@ -20,15 +20,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from accelwatch.privileged.trust import who_may_change
-from accelwatch.privileged.wire import QUESTION_BYTES, Answer, Question
-from accelwatch.sources.base import SourceError, SourceTimeout
-from accelwatch.sources.commands import ToolRunner, find_tool
+from accelwatch.privileged.wire import QUESTION_BYTES, Answer, Question, question
 from accelwatch.sources.privileged import DEVICE_NODE, HCCN_INSTALLED, LocalReads
 from accelwatch.systemd import Notifier, given_sockets
+
+if TYPE_CHECKING:
+    from accelwatch.sources.commands import Output, ToolRunner
 
 # The agent's sources ask one at a time each: kernel log, processes, events, hccn_tool.
 AT_ONCE = 8
@@ -66,7 +66,7 @@ class Helper:
         self._proc = proc
         self._kernel_log = kernel_log
         self._hccn_tool = hccn_tool
-        self._reads = LocalReads(ToolRunner(), events)
+        self._reads = LocalReads(_Tools(), events)
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._second, self._asked = 0, 0
 
@@ -113,7 +113,7 @@ class Helper:
 
     def _answer(self, line: bytes) -> tuple[Answer, int | None]:
         try:
-            question = msgspec.json.decode(line, type=Question)
+            asked = question(line)
             answers: dict[str, Callable[[Question], tuple[Answer, int | None]]] = {
                 "kernel_log": self._opened_log,
                 "process_events": self._opened_events,
@@ -122,15 +122,13 @@ class Helper:
                 "traffic": self._traffic,
                 "hccn_tool": self._tool,
             }
-            if question.ask not in answers:
-                raise Refused(f"no such question: {question.ask[:40]!r}")
-            return answers[question.ask](question)
-        except (Refused, msgspec.DecodeError, UnicodeDecodeError) as error:
+            if asked.ask not in answers:
+                raise Refused(f"no such question: {asked.ask[:40]!r}")
+            return answers[asked.ask](asked)
+        except (Refused, ValueError) as error:
             return Answer(error=f"refused: {error}", number=errno.EINVAL), None
         except OSError as error:
             return Answer(error=error.strerror or str(error), number=error.errno or errno.EIO), None
-        except SourceError as error:
-            return Answer(error=str(error), timed_out=isinstance(error, SourceTimeout)), None
 
     def _opened_log(self, _question: Question) -> tuple[Answer, int | None]:
         return Answer(opened=True), self._reads.open_kernel_log(self._kernel_log)
@@ -164,14 +162,35 @@ class Helper:
     def _tool(self, question: Question) -> tuple[Answer, int | None]:
         if not is_hccn_query(question.arguments) or not 0 < question.timeout <= HCCN_LIMIT_SECONDS:
             raise Refused("hccn_tool: not a query that the agent makes")
+        from accelwatch.sources.base import SourceError, SourceTimeout
+        from accelwatch.sources.commands import find_tool
+
         tool = find_tool("hccn_tool", self._hccn_tool, HCCN_INSTALLED)
         if tool is None:
             raise Refused("hccn_tool: not found on this host")
         open_to = who_may_change(Path(tool), self._uid)
         if open_to is not None:
             raise Refused(f"{tool}: is not run as root, since {open_to}: make it the driver's alone")
-        output = self._reads.hccn_tool([tool, *question.arguments], question.timeout)
+        try:
+            output = self._reads.hccn_tool([tool, *question.arguments], question.timeout)
+        except SourceError as error:
+            return Answer(error=str(error), timed_out=isinstance(error, SourceTimeout)), None
         return Answer(output=(output.status, output.stdout, output.stderr)), None
+
+
+class _Tools:
+    """What runs a tool is imported with the first: most of the helper's memory, and a host of GPUs has none to run."""
+
+    def __init__(self) -> None:
+        self._runner: ToolRunner | None = None
+
+    def run(self, argv: Sequence[str], timeout: float) -> Output:
+        """See `sources.commands.Runner`."""
+        if self._runner is None:
+            from accelwatch.sources.commands import ToolRunner
+
+            self._runner = ToolRunner()
+        return self._runner.run(argv, timeout)
 
 
 def is_hccn_query(arguments: Sequence[str]) -> bool:
@@ -198,7 +217,7 @@ def _line(client: socket.socket) -> bytes:
 
 
 def _send(client: socket.socket, answer: Answer, opened: int | None) -> None:
-    raw = msgspec.json.encode(answer)
+    raw = answer.line()
     try:
         sent = socket.send_fds(client, [raw], [] if opened is None else [opened])
         client.sendall(raw[sent:])

@@ -10,9 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
-from accelwatch.privileged.wire import ANSWER_BYTES, Answer, Question
+from accelwatch.privileged.wire import ANSWER_BYTES, Answer, Question, answer
 from accelwatch.sources.base import SourceError, SourceTimeout
 from accelwatch.sources.commands import Output, find_tool
 from accelwatch.sources.privileged import HCCN_INSTALLED, PrivilegedReads
@@ -126,25 +124,25 @@ class RemoteReads:
         """Raises `HelperAway`, `OSError` as the helper had it, `SourceError`."""
         try:
             data, descriptors = self._exchange(question, seconds)
-            answer = msgspec.json.decode(data, type=Answer)
-        except (OSError, msgspec.DecodeError) as error:
+            told = answer(data)
+        except (OSError, ValueError, TypeError) as error:
             self._note(away=True, why=str(error))
             raise HelperAway(errno.ECONNREFUSED, f"{self._path}: the privileged helper does not answer") from error
         self._note(away=False, why="")
-        if answer.error is None:
-            return answer, descriptors[0] if descriptors else None
+        if told.error is None:
+            return told, descriptors[0] if descriptors else None
         for descriptor in descriptors:
             os.close(descriptor)
-        if answer.number:
-            raise OSError(answer.number, answer.error)
-        raise (SourceTimeout if answer.timed_out else SourceError)(answer.error)
+        if told.number:
+            raise OSError(told.number, told.error)
+        raise (SourceTimeout if told.timed_out else SourceError)(told.error)
 
     def _exchange(self, question: Question, seconds: float) -> tuple[bytes, list[int]]:
         descriptors: list[int] = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as client:
             client.settimeout(seconds)
             client.connect(str(self._path))
-            client.sendall(msgspec.json.encode(question) + b"\n")
+            client.sendall(question.line())
             try:
                 # Not `recv_fds`, which drops its flags: a vendor tool must not inherit the log.
                 room = socket.CMSG_SPACE(_INT.size)

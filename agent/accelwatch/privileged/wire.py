@@ -4,18 +4,21 @@ A question is a JSON object on one line, at most `QUESTION_BYTES`; the answer is
 `ANSWER_BYTES`, ended by the close of the connection. An opened kernel log or event socket comes beside the answer as a
 descriptor (unix(7), SCM_RIGHTS): it stays good when the helper ends, so nothing of it is lost or told twice, and no
 record passes through the helper.
+
+Python's own json: the helper is small, and so is what root runs.
 """
 
 from __future__ import annotations
 
-import msgspec
+import json
+from typing import Any, NamedTuple
 
 QUESTION_BYTES = 4096
 # Both streams of a tool are at most 1 MiB (`sources.commands`); JSON writes a control character as six.
 ANSWER_BYTES = 8 << 20
 
 
-class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Question(NamedTuple):
     """`ask`: kernel_log, process_events, open_files, environment, traffic, hccn_tool; the rest as that one needs it."""
 
     ask: str
@@ -23,9 +26,13 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: tuple[str, ...] = ()
     timeout: float = 0.0
 
+    def line(self) -> bytes:
+        """As it is sent."""
+        return json.dumps(self._asdict()).encode() + b"\n"
 
-class Answer(msgspec.Struct, frozen=True):
-    """Exactly one of these is set; `error` comes with an errno, 0 where there is none."""
+
+class Answer(NamedTuple):
+    """One of these is set; `error` comes with an errno, 0 where there is none."""
 
     error: str | None = None
     number: int = 0
@@ -35,3 +42,44 @@ class Answer(msgspec.Struct, frozen=True):
     variables: dict[str, str] | None = None
     traffic: tuple[int, int] | None = None
     output: tuple[int, str, str] | None = None
+
+    def line(self) -> bytes:
+        """As it is sent: what is not set is left out."""
+        return json.dumps({name: value for name, value in self._asdict().items() if value}).encode()
+
+
+def question(line: bytes) -> Question:
+    """Raises `ValueError` for anything but the fields of a question in their types."""
+    fields = _fields(line, Question)
+    arguments = fields.get("arguments", [])
+    if not isinstance(arguments, list) or not all(isinstance(one, str) for one in arguments):
+        raise ValueError("arguments: expected a list of strings")
+    for name, kinds in (("ask", (str,)), ("pid", (int,)), ("timeout", (int, float))):
+        value = fields.get(name, 0)
+        if name in fields and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise ValueError(f"{name}: expected {' or '.join(kind.__name__ for kind in kinds)}")
+    if "ask" not in fields:
+        raise ValueError("ask: not there")
+    return Question(**{**fields, "arguments": tuple(arguments)})
+
+
+def answer(data: bytes) -> Answer:
+    """What root's own helper says. Raises `ValueError`."""
+    fields = _fields(data, Answer)
+    for name in ("traffic", "output"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    return Answer(**fields)
+
+
+def _fields(data: bytes, kind: type[Question | Answer]) -> dict[str, Any]:
+    try:
+        fields = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(fields, dict):
+        raise ValueError("expected an object")
+    unknown = sorted(fields.keys() - set(kind._fields))
+    if unknown:
+        raise ValueError(f"unknown fields: {', '.join(unknown)[:80]}")
+    return fields

@@ -1,7 +1,6 @@
 """Which run a process belongs to, by the variables that schedulers and launchers leave in its environment.
 
-Sources: sbatch(1) and srun(1) "OUTPUT ENVIRONMENT VARIABLES"; torch.distributed.run, "Environment Variables"; Open MPI
-`ompi_info` and PMIx; MindCluster's training variables; Kubernetes "Indexed Job"; Volcano's env plugin.
+The variables and where they are described: `runs.variables`.
 """
 
 from __future__ import annotations
@@ -10,31 +9,9 @@ import re
 from collections.abc import Callable, Mapping
 
 from accelwatch.readings.process import RunIdentity
+from accelwatch.runs.variables import MPI
 
 Environment = Mapping[str, str]
-
-# The variables that are asked for; the privileged side hands out no other.
-_SLURM = (
-    "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS",
-    "SLURM_STEP_NUM_TASKS", "SLURM_JOB_PARTITION", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID",
-)  # fmt: skip
-_TORCH = (
-    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID",
-    "TORCHELASTIC_RESTART_COUNT", "PET_RDZV_ID",
-)  # fmt: skip
-_MPI = (
-    "PMIX_NAMESPACE", "PMIX_RANK", "PMI_JOBID", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_RANK",
-    "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_MCA_ess_base_jobid",
-)  # fmt: skip
-_ASCEND = (
-    "RANK_ID", "RANK_SIZE", "DEVICE_ID", "ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "HCCL_EXEC_TIMEOUT",
-    "HCCL_CONNECT_TIMEOUT", "MINDX_TASK_ID",
-)  # fmt: skip
-_KUBERNETES = (
-    "JOB_NAME", "JOB_COMPLETION_INDEX", "POD_NAME", "POD_NAMESPACE", "VC_TASK_INDEX", "VC_JOB_NAME",
-)  # fmt: skip
-_NVIDIA = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
-VARIABLES = frozenset((*_SLURM, *_TORCH, *_MPI, *_ASCEND, *_KUBERNETES, *_NVIDIA))
 
 # A label of a metric: what is longer is no name that a scheduler gives.
 _LONGEST = 120
@@ -142,7 +119,7 @@ def _torchrun(environment: Environment) -> _Named | None:
 
 
 def _mpi(environment: Environment) -> _Named | None:
-    if not any(name in environment for name in _MPI):
+    if not any(name in environment for name in MPI):
         return None
     for name in ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID"):
         word = _word(environment, name)

@@ -7,11 +7,13 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from accelwatch.runs.identity import VARIABLES
-from accelwatch.sources.commands import Output, Runner
+from accelwatch.runs.variables import VARIABLES
 from accelwatch.sources.proc_connector import open_connector
+
+if TYPE_CHECKING:  # the root helper reads without what runs tools, until it is asked for one
+    from accelwatch.sources.commands import Output, Runner
 
 # The only variables of a training process that ever leave this side: which run, rank and devices it has.
 ENVIRONMENT_ALLOWED = VARIABLES

@@ -7,7 +7,6 @@ CAP_NET_ADMIN before Linux 6.6, and always the first network, user and process n
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import socket
@@ -131,6 +130,8 @@ def _attach_filter(connector: socket.socket) -> None:
         (0x06, 0, 0, 0),  # drop
         (0x06, 0, 0, 0xFFFFFFFF),  # keep
     )
+    import ctypes
+
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in instructions))
     connector.setsockopt(
         socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(instructions), ctypes.addressof(program))
