@@ -8,7 +8,7 @@ JOBS ?= 2
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
-.PHONY: install run test test-systemd campaign bench bench-short bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz constraints clean
+.PHONY: install run test test-systemd campaign bench bench-short bench-where bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz constraints clean
 
 install: $(VENV)/.installed
 
@@ -41,9 +41,13 @@ test-systemd: install
 	@tests/systemd/run.sh
 
 # What the agent costs, beside node_exporter and nvitop-exporter; writes tests/benchmarks/RESULTS.md. On a machine that
-# does nothing else, about 23 minutes. ROUNDS=1: half of it. The short form: 16 healthy devices, once, two minutes.
+# does nothing else, about 25 minutes. ROUNDS=1: half of it. The short form: 16 healthy devices, once, two minutes.
 bench: bench-set-up
 	@$(BIN)/python tests/benchmarks/run.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# Of the long form only where the processor time goes, by thread and part: three minutes.
+bench-where: bench-set-up
+	@$(BIN)/python tests/benchmarks/run.py --where
 
 bench-short: bench-set-up
 	@$(BIN)/python tests/benchmarks/run.py --short

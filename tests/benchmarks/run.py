@@ -17,6 +17,7 @@ from pathlib import Path
 
 import jitter
 import results
+import where
 from measure import Measured, rounds
 from subjects import agent, node_exporter, nvitop_exporter, simulated_hosts, versions
 
@@ -33,6 +34,7 @@ SCRAPE_RATIO = 0.2  # scrape p50 against node_exporter's
 # What 16 healthy devices are to cost on a quiet machine.
 TARGETS = {"cpu": 0.5, "pss": 48 * 1e6 / (1 << 20), "p50": 1.0, "p99": 5.0, "packed": 20.0}
 JUDGED = 16
+WHERE = f"Where the processor time goes, at {JUDGED} devices"
 
 
 def measure(devices: int, states: tuple[str, ...], number: int, quiet: float, calls: bool) -> dict[str, Measured]:
@@ -85,13 +87,28 @@ def targets(measured: Mapping[str, Measured]) -> list[str]:
     return rows
 
 
+def spent_where() -> list[str]:
+    """The profile, with what its numbers are."""
+    shares = {results.COLUMNS[name]: share for name, share in where.measure(JUDGED).items()}
+    return [
+        "Percent of a core by thread and part, of an agent that runs with clocks around its parts (they add a few"
+        " percent). What a tool takes as a process of its own is not in it.",
+        "",
+        *where.table(shares),
+    ]
+
+
 def main() -> int:
     """Measures, prints, and in the long form writes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--where", action="store_true", help="only where the processor time goes, at 16 devices")
     parser.add_argument("--sizes", type=lambda text: tuple(map(int, text.split(","))), default=SIZES)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
+    if options.where:
+        print("\n".join(spent_where()))
+        return 0
     if options.short:
         return 0 if bounded(measure(SHORT_SIZE, SHORT_STATES, 1, SHORT_QUIET_SECONDS, calls=False)) else 1
     load = os.getloadavg()[0]
@@ -101,7 +118,7 @@ def main() -> int:
     missing = [] if "nvitop-exporter" in told else ["nvitop-exporter: it could not be installed here."]
     chapters = {"Interference with a neighbour": beside.text()}
     if JUDGED in sizes:
-        chapters = {"Targets": targets(sizes[JUDGED]), **chapters}
+        chapters = {"Targets": targets(sizes[JUDGED]), WHERE: spent_where(), **chapters}
     results.write(sizes, told, (load, os.getloadavg()[0]), chapters, missing)
     print("\n".join(line for text in chapters.values() for line in text), flush=True)
     kept = JUDGED not in sizes or bounded(sizes[JUDGED])
