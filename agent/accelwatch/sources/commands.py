@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from accelwatch.sources.base import SourceError, SourceTimeout
-from accelwatch.sources.tool_child import ToolChild
+from accelwatch.sources.tool_child import ToolChild, inheritable
 
 # A full 16-card `npu-smi info` with processes is 10 kB; more than this is a tool gone wrong.
 OUTPUT_LIMIT_BYTES = 1 << 20
@@ -64,6 +64,7 @@ class ToolRunner:
         self._lock_directory = lock_directory
         self._abandoned: list[ToolChild] = []
         self._locks: dict[tuple[str, int, int], str] = {}  # by tool, and the file that it led to
+        self._withheld = inheritable()
         # Made once, and as bytes: to copy and encode it is a fifth of what a call costs.
         self._environment = {os.fsencode(name): os.fsencode(value) for name, value in tool_environment().items()}
 
@@ -86,7 +87,7 @@ class ToolRunner:
 
     def _run(self, argv: Sequence[str], deadline: float, timeout: float) -> Output:
         try:
-            child = ToolChild(argv, self._environment)
+            child = ToolChild(argv, self._environment, self._withheld)
         except OSError as error:
             raise SourceError(f"{argv[0]}: cannot be started: {error.strerror}; expected an executable") from error
         try:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # Between two looks whether it has ended, where nothing tells of it.
 _LOOK_SECONDS, _LOOK_LIMIT_SECONDS = 0.0005, 0.05
@@ -17,8 +17,10 @@ _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ)
 class ToolChild:
     """Started by posix_spawn(3), which takes a third of the processor time of `subprocess.Popen`."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[bytes, bytes]) -> None:
-        """Raises `OSError` when it cannot be started."""
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[bytes, bytes], withheld: Iterable[int] | None = None
+    ) -> None:
+        """`withheld`: descriptors that it is not to have, else `inheritable`. Raises `OSError` when it cannot start."""
         self.status: int | None = None  # once it has ended: its exit status, negative: by that signal
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
@@ -32,7 +34,10 @@ class ToolChild:
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, out_write, 1),
                     (os.POSIX_SPAWN_DUP2, err_write, 2),
-                    *((os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inheritable()),
+                    *(
+                        (os.POSIX_SPAWN_CLOSE, descriptor)
+                        for descriptor in (inheritable() if withheld is None else withheld)
+                    ),
                 ),
                 setsid=True,
                 setsigdef=_DEFAULTS,
@@ -76,8 +81,8 @@ class ToolChild:
         self.streams = ()
 
 
-def _inheritable() -> list[int]:
-    """What the agent itself was started with: Python's own descriptors are closed on exec (PEP 446)."""
+def inheritable() -> list[int]:
+    """Descriptors that a child would have: those that we were started with; Python's own are closed (PEP 446)."""
     found = []
     for descriptor in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):  # another thread has closed it, and that of the folder is gone
