@@ -95,7 +95,7 @@ class Pipeline:
                 if not (self._writer.degraded or ticket.wait(COMMIT_SECONDS)) or self._writer.degraded:
                     self.unjournalled += len(changes.episodes)
             self._hand_over()
-            news = bool(changes.episodes or changes.devices or changes.runs or changes.links)
+            news = bool(changes.episodes or changes.devices or changes.runs or changes.links or changes.remediations)
             shown = shown and not batch
             if news or not (shown or time.monotonic() - published < PUBLISH_SECONDS):
                 self._publish()
