@@ -20,6 +20,7 @@ DRIVER_GONE = {
 _ABSENT = frozenset((NOT_SUPPORTED, FUNCTION_NOT_FOUND, STRUCT_VERSION, DEPRECATED))
 # So many unknown errors without one answer, and the rest of a dying device is not waited for.
 _UNKNOWN_ENOUGH = 3
+_MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 _WORDS = {
     4: "no permission: the agent's user or container may not open this GPU",
     LOST: "GPU is lost",
@@ -52,6 +53,7 @@ class Driver:
         self._leave = leave
         self._absent: set[tuple[int, str]] = set()
         self._missing: set[str] = set()  # functions that this library or binding does not have at all
+        self._functions: dict[str, Callable[..., Any]] = {}
         self._answers = 0
         self._unknown = 0
 
@@ -100,10 +102,13 @@ class Driver:
         key = (device, name + mark)
         if key in self._absent or key[1] in self._missing:
             return None
-        function = getattr(self.module, name, None)
-        if function is None:  # an older binding
-            self._missing.add(key[1])
-            return None
+        function = self._functions.get(name)
+        if function is None:
+            function = getattr(self.module, name, None)
+            if function is None:  # an older binding
+                self._missing.add(key[1])
+                return None
+            self._functions[name] = function
         self._enter(device, name)
         try:
             result = function(*arguments)
@@ -124,14 +129,15 @@ class Driver:
         values = self.call(device, "nvmlDeviceGetFieldValues", handle, [p if p[1] else p[0] for p in asked])
         result: dict[tuple[int, int], int | float] = {}
         for pair, value in zip(asked, values or (), strict=False):
-            if value.nvmlReturn == 0:
+            code = value.nvmlReturn  # a function of the binding stands behind each look at a member
+            if code == 0:
                 self._answers += 1
                 result[pair] = _union(value)
-            elif value.nvmlReturn in (LOST, RESET_REQUIRED):
-                raise DeviceError(value.nvmlReturn, f"field {pair[0]}")
-            elif value.nvmlReturn == UNKNOWN:
+            elif code in (LOST, RESET_REQUIRED):
+                raise DeviceError(code, f"field {pair[0]}")
+            elif code == UNKNOWN:
                 self._unknown += 1
-            elif value.nvmlReturn in _ABSENT:
+            elif code in _ABSENT:
                 self._absent.add((device, f"field {pair}"))
         return result
 
@@ -157,6 +163,6 @@ def _told(name: str, code: int) -> str:
 
 def _union(value: Any) -> int | float:
     """The member of the union that the type tag names (nvmlValueType_t)."""
-    members = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-    result: int | float = getattr(value.value, members[value.valueType] if value.valueType < len(members) else "ullVal")
+    kind = value.valueType
+    result: int | float = getattr(value.value, _MEMBERS[kind] if kind < len(_MEMBERS) else "ullVal")
     return result

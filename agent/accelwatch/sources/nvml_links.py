@@ -44,10 +44,12 @@ def read_links(driver: Driver, gpu: Gpu) -> tuple[Link, ...] | None:
 
 
 def _errors(driver: Driver, gpu: Gpu, number: int) -> dict[str, int] | None:
-    counts = (
-        (name, gpu.call("nvmlDeviceGetNvLinkErrorCounter", number, counter, mark=name)) for counter, name in _COUNTERS
-    )
-    errors = {name: int(count) for name, count in counts if count is not None}
+    errors: dict[str, int] = {}
+    for counter, name in _COUNTERS:
+        # Without `Gpu.call`: a reading of a node has a thousand of these.
+        count = driver.call(gpu.ordinal, "nvmlDeviceGetNvLinkErrorCounter", gpu.handle, number, counter, mark=name)
+        if count is not None:
+            errors[name] = int(count)
     if errors:
         return errors
     names = dict(_NVLINK5)
