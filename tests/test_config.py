@@ -104,6 +104,26 @@ def test_alertmanagers_are_named_by_their_url_and_passwords_by_their_file(sectio
     assert good.alertmanager.urls == ("http://a:9093", "https://b/am")
 
 
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ("command: /usr/bin/drain", "x:1: remediation.command: Expected a list, got `str`"),
+        ("command: [drain]", "x:1: remediation.command[0]: Expected the absolute path of a program, got `drain`"),
+        ("command: [/d], max_per_hour: 0", "x:1: remediation.max_per_hour: Expected 1 to 60 commands, got 0"),
+        ("command: [/d], timeout: 1h", "x:1: remediation.timeout: Expected up to 10m, got 3600 s"),
+        ("dry_run: false", "x:1: remediation: Expected `command` beside it"),
+        ("command: [/d], retry: 3", "x:1: remediation.retry: unknown key; expected one of: command, dry_run"),
+    ],
+)
+def test_a_command_for_faults_is_a_list_that_begins_with_an_absolute_path(section: str, complaint: str) -> None:
+    """And what a site says of one that it does not have is an error."""
+    with pytest.raises(ConfigError) as raised:
+        parse(f"remediation: {{{section}}}", "x")
+    assert str(raised.value).startswith(complaint)
+    good = parse("remediation: {command: [/usr/local/sbin/drain, -m, '10'], min_interval: 5m}", "x").remediation
+    assert (good.command, good.dry_run, good.min_interval) == (("/usr/local/sbin/drain", "-m", "10"), True, 300.0)
+
+
 def test_who_says_nothing_has_the_same_least_run_in_agent_and_rules() -> None:
     """Else one of them pages for a run that the other takes for small."""
     assert parse("", "x").alertmanager.min_run_devices == MIN_RUN_DEVICES == Site().min_run_devices

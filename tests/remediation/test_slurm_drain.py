@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -51,7 +52,7 @@ class Slurm:
     def drain(self, document: bytes | dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
         text = document if isinstance(document, bytes) else json.dumps(document).encode()
         argv = [str(EXAMPLES / "slurm-drain"), "-n", "gpu-007", *arguments]
-        path = {"PATH": f"{self.directory}:/usr/bin:/bin", "LC_ALL": "C"}
+        path = {"PATH": f"{self.directory}:{Path(sys.executable).parent}:/usr/bin:/bin", "LC_ALL": "C"}
         done = subprocess.run(argv, input=text, capture_output=True, env=path, check=False, timeout=60)
         return subprocess.CompletedProcess(argv, done.returncode, done.stdout.decode(), done.stderr.decode())
 
