@@ -46,6 +46,15 @@ def test_how_it_ended_is_told(script: str, status: int) -> None:
     assert output_of(["/bin/sh", "-c", script], {}) == ("", status)
 
 
+def test_where_sigchld_is_ignored_its_output_is_still_had() -> None:
+    """As whoever started us may have set it: ignored signals outlive an exec."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert output_of(["/bin/echo", "x"], {}) == ("x\n", 0)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_one_that_cannot_be_started_leaves_nothing_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):

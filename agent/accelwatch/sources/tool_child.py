@@ -52,8 +52,13 @@ class ToolChild:
     def ended(self) -> bool:
         """Whether it has; then it is reaped."""
         if self.status is None:
-            with contextlib.suppress(InterruptedError):
+            try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except (
+                ChildProcessError
+            ):  # whoever started us ignores SIGCHLD: the kernel has reaped it and tells no status
+                self.status = 0
+            else:
                 if pid:
                     self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
