@@ -56,7 +56,7 @@ class ToolChild:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
             except (
                 ChildProcessError
-            ):  # whoever started us ignores SIGCHLD: the kernel has reaped it and tells no status
+            ):  # whoever started us ignores SIGCHLD: the kernel reaps it and keeps no status
                 self.status = 0
             else:
                 if pid:
