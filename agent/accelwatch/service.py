@@ -262,6 +262,8 @@ class Agent:
                 str(failure),
                 timed_out=isinstance(failure, SourceTimeout),
                 released=isinstance(failure, SourceReleased),
+                deadline=float(getattr(settings(self.config.sources, name), "timeout", 0.0)),
+                waited=failure.waited if isinstance(failure, SourceTimeout) else None,
             )
         )
 
@@ -275,6 +277,8 @@ class Agent:
         with self._pipeline.lock:
             self._core.remedy_by(hook)
         wrong = trust.problem(hook.command[0]) if hook.command else None
+        if hook.command and not self._core.remediations.known:
+            wrong = "the journal could not be read at the start: what was run before is not known until a restart"
         if wrong is not None:
             log.get().error("the command for run-ending faults would not be run", error=wrong)
 

@@ -65,7 +65,7 @@ def test_a_person_reads_a_table(configuration: Path, capsys: pytest.CaptureFixtu
     for words in (
         "would run: /usr/local/sbin/drain now",
         "stderr: Invalid ?[31muser id",
-        "the breaker is open until 2026-09-21 15:13:20Z",
+        "the breaker, which is open until 2026-09-21 15:13:20Z or a reset",
         "breaker closed by op: swapped",
     ):
         assert words in text

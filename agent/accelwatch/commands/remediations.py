@@ -111,7 +111,9 @@ def _below(row: Remediation) -> list[str]:
     verb = {Outcome.DRY_RUN: "would run", Outcome.LIMITED: "not run", Outcome.BREAKER_OPEN: "not run"}
     lines = [row.message, f"{verb.get(row.outcome, 'command')}: {shlex.join(row.command)}"]
     if row.opened_at is not None:
-        lines.append(f"the breaker is open until {clock(_breaker_until(row, row.opened_at))}, or `reset`")
+        lines.append(
+            f"stopped by the breaker, which is open until {clock(_breaker_until(row, row.opened_at))} or a reset"
+        )
     if row.error is not None:
         lines.append(row.error)
     return lines + [f"stderr: {line}" for line in row.stderr.splitlines()[-5:]]

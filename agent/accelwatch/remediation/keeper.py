@@ -44,7 +44,7 @@ class Keeper:
         """
         self._taxonomy = taxonomy
         self._node = node
-        self._known = known
+        self.known = known
         self._counted = counted
         self.hook = RemediationHook()
         self._rows = {row.id: row for row in rows}
@@ -70,7 +70,7 @@ class Keeper:
 
     def step(self, episodes: Iterable[Episode], now: float, wall: float, *, maintenance: bool) -> None:
         """Decides on incidents that ask for a command and were not decided on yet. `now` in steady seconds."""
-        if not self.on or not self._known or maintenance:
+        if not self.on or not self.known or maintenance:
             self._known_at.clear()
             return
         asking = incidents_of(episodes, self._taxonomy, self.hook)

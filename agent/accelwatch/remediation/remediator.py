@@ -23,6 +23,7 @@ JOURNAL_SECONDS = 10.0
 QUEUE_LIMIT = 64
 # What an ending agent gives a command to end by itself; systemd kills both after ten.
 CLOSE_SECONDS = 1.5
+STDERR_LOGGED = 300  # letters; the journal has more
 
 
 class Journalled(Protocol):
@@ -122,4 +123,5 @@ class Remediator:
 
 
 def _more(row: Remediation, held: int) -> dict[str, object]:
-    return {"error": row.error, "stderr": row.stderr[-300:], "by": row.by, "reason": row.reason, "held_back": held}
+    said = "".join(letter if letter.isprintable() else " " for letter in row.stderr[-STDERR_LOGGED:])
+    return {"error": row.error, "stderr": said, "by": row.by, "reason": row.reason, "held_back": held}
