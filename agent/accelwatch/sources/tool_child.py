@@ -54,10 +54,8 @@ class ToolChild:
         if self.status is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except (
-                ChildProcessError
-            ):  # whoever started us ignores SIGCHLD: the kernel reaps it and keeps no status
-                self.status = 0
+            except ChildProcessError:
+                self.status = 0  # whoever started us ignores SIGCHLD: the kernel reaps it and keeps no status
             else:
                 if pid:
                     self.status = os.waitstatus_to_exitcode(status)
