@@ -8,7 +8,7 @@ JOBS ?= 2
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
-.PHONY: install run test test-systemd campaign bench bench-short bench-where bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz constraints clean
+.PHONY: install run test test-systemd bundle test-bundle campaign bench bench-short bench-where bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz constraints clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,15 @@ test: $(VENV)/.installed-test
 
 test-systemd: install
 	@tests/systemd/run.sh
+
+# One archive for nodes without a network, in dist/.
+bundle: $(VENV)/.installed
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bundle]'
+	@$(BIN)/python systemd/bundle.py
+
+# That archive installed in fresh systems without a network: x86_64, and aarch64 under emulation.
+test-bundle: bundle
+	@tests/bundle/run.sh
 
 # What the agent costs, beside node_exporter and nvitop-exporter; writes tests/benchmarks/RESULTS.md. On a machine that
 # does nothing else, about 25 minutes. ROUNDS=1: half of it. The short form: 16 healthy devices, once, two minutes.
@@ -140,4 +149,4 @@ constraints: $(VENV)/.installed-test
 	   $(BIN)/pip freeze --exclude-editable; } > constraints.txt
 
 clean:
-	@rm -rf $(VENV) $(VENV)-bench .run .campaign .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-bench dist .run .campaign .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis

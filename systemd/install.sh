@@ -54,10 +54,34 @@ if [ -n "$uninstall" ]; then
     exit 0
 fi
 
-"$PYTHON" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+wheels=$source/wheels # in the archive of `make bundle`: pip, accelwatch and all that it needs, so nothing is fetched
+[ -d "$wheels" ] || wheels=""
+modules="sys, venv$([ -n "$wheels" ] || echo ", ensurepip")" # pip comes along: Debian's python3-venv need not be there
+"$PYTHON" -c "import $modules"'; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
     echo "needs Python 3.11 or later with venv (Debian, Ubuntu: apt-get install python3-venv); PYTHON=... names another" >&2
     exit 1
 }
+# Neither environment nor configuration of pip on this node has a say in what comes out of the archive.
+from_wheels() {
+    python=$1
+    shift
+    pip=$(echo "$wheels"/pip-*.whl)
+    PIP_CONFIG_FILE=/dev/null "$python" "$pip/pip" --isolated install --quiet --disable-pip-version-check \
+        --root-user-action ignore --no-index --find-links "$wheels" -c "$source/constraints.txt" "$@" \
+        "$pip" "$wheels"/accelwatch-*.whl
+}
+if [ -n "$wheels" ]; then
+    (cd "$source" && sha256sum --check --quiet --strict SHA256SUMS) || {
+        echo "what was unpacked to $source is not what was packed: compare the archive with its .sha256, unpack it anew" >&2
+        exit 1
+    }
+    # A rehearsal touches no Python of the system's (PEP 668), so it may be said to.
+    from_wheels "$PYTHON" --dry-run --ignore-installed --break-system-packages || {
+        echo "the wheels in $wheels do not fit this node's $("$PYTHON" -V) on $(uname -m), $(getconf GNU_LIBC_VERSION ||
+            echo no glibc). They are for $(cat "$wheels/FOR"). Name such a Python: PYTHON=/path/to/python3 $0" >&2
+        exit 1
+    }
+fi
 getent group accelwatch >/dev/null || groupadd --system accelwatch
 id accelwatch >/dev/null 2>&1 ||
     useradd --system --gid accelwatch --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin accelwatch
@@ -76,8 +100,13 @@ done
 
 mkdir -p "$PREFIX" "$CONFIG" "$UNITS/accelwatch.service.d"
 # A venv whose Python has been upgraded away from under it is made anew.
-"$PREFIX/venv/bin/python" -m pip --version >/dev/null 2>&1 || "$PYTHON" -m venv --clear "$PREFIX/venv"
-"$PREFIX/venv/bin/pip" install --quiet --disable-pip-version-check -c "$source/constraints.txt" --upgrade "$source"
+"$PREFIX/venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+    "$PYTHON" -m venv --clear ${wheels:+--without-pip} "$PREFIX/venv"
+if [ -n "$wheels" ]; then
+    from_wheels "$PREFIX/venv/bin/python" --force-reinstall
+else
+    "$PREFIX/venv/bin/pip" install --quiet --disable-pip-version-check -c "$source/constraints.txt" --upgrade "$source"
+fi
 cp "$source/README.md" "$PREFIX/README.md"
 ln -sf "$PREFIX/venv/bin/accelwatch" /usr/local/bin/accelwatch
 [ -e "$CONFIG/accelwatch.yml" ] || install -m 0644 "$source/systemd/accelwatch.yml" "$CONFIG/accelwatch.yml"
