@@ -9,7 +9,7 @@ from accelwatch.clock import SystemClock
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.readings.snapshot import Snapshot
 from accelwatch.scheduler import AlreadyRunning, Polled, Scheduler
-from accelwatch.sources.base import Presence, SourceError
+from accelwatch.sources.base import Presence, SourceError, SourceTimeout
 from support import FakeClock
 
 
@@ -122,3 +122,22 @@ def test_the_scheduler_polls_at_once_and_counts_what_it_skips() -> None:
         time.sleep(0.02)
     scheduler.close()
     assert len(delivered) >= 3
+
+
+def test_a_poll_that_ran_into_its_deadline_is_made_again_at_once() -> None:
+    """Once: whether it was chance is known within one more deadline, however long the interval is."""
+    source = Scripted()
+    source.error = SourceTimeout("no end within 10 s, killed")
+    delivered: list[Snapshot | None] = []
+    scheduler = Scheduler(SystemClock(), AgentMetrics(), lambda _polled, snapshot: delivered.append(snapshot))
+    scheduler.add(source, 3600.0)
+    scheduler.start()
+    try:
+        deadline = time.monotonic() + 10
+        while len(delivered) < 2:
+            assert time.monotonic() < deadline, "not polled again"
+            time.sleep(0.02)
+        time.sleep(0.5)
+        assert delivered == [None, None]
+    finally:
+        scheduler.close()

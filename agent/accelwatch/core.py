@@ -144,13 +144,31 @@ class Core:
             )
             self._step(Logged(source=source, entries=entries), now)
 
-    def silent(self, source: str, error: str, *, timed_out: bool = False, released: bool = False) -> None:
+    def silent(
+        self,
+        source: str,
+        error: str,
+        *,
+        timed_out: bool = False,
+        released: bool = False,
+        deadline: float = 10.0,
+        waited: float | None = None,
+    ) -> None:
         """A source has failed: what it measured is not known any more."""
         now = self._clock.now()
         self.node.silence(source)
         self._exposure.silent(source)
         since = self._silent_since.setdefault(source, now)
-        self._step(Silent(source=source, error=error, timed_out=timed_out, released=released, since=since), now)
+        silent = Silent(
+            source=source,
+            error=error,
+            timed_out=timed_out,
+            released=released,
+            since=since,
+            deadline=deadline,
+            waited=waited,
+        )
+        self._step(silent, now)
 
     def removed(self, source: str) -> None:
         """A source was switched off by the configuration."""

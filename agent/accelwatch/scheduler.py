@@ -17,7 +17,7 @@ from accelwatch.clock import Clock
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.metrics.page import SourceStatus
 from accelwatch.readings.snapshot import Snapshot
-from accelwatch.sources.base import Source, SourceError
+from accelwatch.sources.base import Source, SourceError, SourceTimeout
 from accelwatch.timetable import Timetable
 
 # A source uses at most this share of the wall time; when a poll takes longer, its interval stretches (design.md).
@@ -101,6 +101,11 @@ class Polled:
         if self._failures == 1:
             return self.interval
         return max(self.configured_interval, min(self._seconds / BUSY_SHARE, STRETCH_LIMIT_SECONDS))
+
+    @property
+    def blocked_at_last(self) -> bool:
+        """The last poll ran into a deadline, and the one before did not: whether it was chance is asked at once."""
+        return self._failures == 1 and isinstance(self.failure, SourceTimeout)
 
     def _failed(self, metrics: AgentMetrics, message: str, sample: str | None) -> None:
         metrics.errors.labels(self.source.name).inc()
@@ -210,6 +215,8 @@ class Scheduler:
                 return  # removed by a reload while it was polling
             self._stretch(polled)
             self._deliver(polled, snapshot)
+            if polled.blocked_at_last:
+                self.poll_now(polled.source.name)
 
     def _stretch(self, polled: Polled) -> None:
         wanted = polled.stretched()

@@ -244,7 +244,7 @@ def test_garbage_from_the_worker_is_an_error_with_a_sample(rig: Rig, monkeypatch
     """What cannot be decoded ends the worker; the next one answers."""
     rig.source.poll()
     body = b"Segfault imminent"
-    monkeypatch.setattr(rig.source._child, "_receive", lambda worker: body)
+    monkeypatch.setattr(rig.source._child, "_receive", lambda worker, _limit: body)
     with pytest.raises(SourceError, match="garbage") as caught:
         rig.source.poll()
     assert caught.value.sample == body.decode()

@@ -32,13 +32,15 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Silent(msgspec.Struct, frozen=True, kw_only=True):
-    """A source has failed. `timed_out`: a call did not return within its deadline. `since`: steady seconds."""
+    """A source has failed. `timed_out`: a call did not return within its `deadline`. `since`: steady seconds."""
 
     source: str
     error: str
     timed_out: bool = False
     released: bool = False  # an operator let go of the driver: not a fault
     since: float = 0.0
+    deadline: float = 10.0  # of each call, in seconds
+    waited: float | None = None  # for an answer to the calls that did not return; `None`: for one deadline
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):

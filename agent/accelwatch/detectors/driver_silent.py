@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from accelwatch.detectors.base import Answered, Context, Reading, Silent
+from accelwatch.detectors.base import Answered, Context, Reading, Silent, Tick
 from accelwatch.detectors.conditions import Conditions, Hold
 from accelwatch.detectors.draft import Draft
 from accelwatch.detectors.subject import VENDOR_OF_SOURCE, of_host
@@ -15,11 +15,11 @@ from accelwatch.faults.sign import Finding
 CLASS = "driver_software"
 CONDITION = "does not answer"
 
-# One call that runs into its deadline may have met a busy driver; the next one that does, too, or a silence as long as
-# two deadlines (5 s of NVML, 10 s of the tools, by default) has not. Ours: published are blocks of 6 to 45 s for each
-# call that never end (Xid 119, reference/nvidia.md section 3).
-TIMED_OUT_POLLS = 2
-TIMED_OUT_SECONDS = {"nvml": 10.0, "npu_smi": 20.0, "hccn_tool": 20.0}
+# A call that runs into its deadline may have met a busy driver: it is asked again at once (`scheduler`). Without an
+# answer two deadlines after the first call it is told, 10 s of NVML and 20 s of the tools by default. Ours: published
+# are blocks of 6 to 45 s for each call that never end (Xid 119, reference/nvidia.md section 3). The margin is for the
+# time between two ticks; a deadline of a second or two leaves half of it for the second call.
+DEADLINES, MARGIN_SECONDS, LEAST_DEADLINES = 2.0, 1.5, 1.5
 # A tool that ends with an error may be in the middle of an upgrade or of a restart of its service. Ours.
 FAILED_SECONDS = 300.0
 # The driver was exchanged under its library: no waiting mends that (NVML 18, reference/nvidia.md section 2).
@@ -32,8 +32,9 @@ class Silence(msgspec.Struct, frozen=True):
 
     answered: bool = False  # at any time since the agent first ran here
     since: float | None = None
-    timed_out: bool = False  # a call of this silence ran into its deadline
-    timeouts: int = 0  # how many did
+    blocked_since: float | None = None  # when the first call of this silence began that ran into its deadline
+    deadline: float = 0.0  # of that call
+    error: str = ""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -61,6 +62,8 @@ class DriverSilent:
         context: Context,  # noqa: ARG002 - the protocol's
     ) -> tuple[State, Sequence[Finding]]:
         """See `detectors.base.Detector`."""
+        if isinstance(reading, Tick):
+            return self._overdue(state, now)
         if not isinstance(reading, Answered | Silent) or reading.source not in VENDOR_OF_SOURCE:
             return state, ()
         source = reading.source
@@ -78,29 +81,49 @@ class DriverSilent:
         else:
             silence = _longer(before, reading, now)
             sources.put(source, silence)
-            limit = _limit(silence, reading)
-            lasted = now - (silence.since if silence.since is not None else now)
-            if (limit is not None and lasted >= limit) or conditions.told(subject, CLASS, condition):
-                message = f"{source} has not answered for {lasted:.0f} s: {reading.error}"
-                conditions.bad(subject, CLASS, condition, message, since=silence.since)
+            if _lasts_too_long(silence, now) or conditions.told(subject, CLASS, condition):
+                _tell(conditions, source, silence, now)
         if not (sources.changed or conditions.changed):
             return state, conditions.findings
         return State(sources.rows, conditions.holds), conditions.findings
 
+    def _overdue(self, state: State, now: float) -> tuple[State, Sequence[Finding]]:
+        """While the second call has not come back either, time alone tells."""
+        if all(silence.blocked_since is None for silence in state.sources.values()):
+            return state, ()
+        conditions = Conditions(state.holds, now)
+        for source, silence in state.sources.items():
+            told = conditions.told(of_host(VENDOR_OF_SOURCE[source]), CLASS, f"{source} {CONDITION}")
+            if silence.blocked_since is not None and not told and _lasts_too_long(silence, now):
+                _tell(conditions, source, silence, now)
+        if not conditions.changed:
+            return state, ()
+        return State(state.sources, conditions.holds), conditions.findings
+
+
+def _tell(conditions: Conditions, source: str, silence: Silence, now: float) -> None:
+    since = now if silence.since is None else silence.since
+    message = f"{source} has not answered for {now - since:.0f} s: {silence.error}"
+    conditions.bad(of_host(VENDOR_OF_SOURCE[source]), CLASS, f"{source} {CONDITION}", message, since=since)
+
 
 def _longer(before: Silence, reading: Silent, now: float) -> Silence:
-    since = before.since if before.since is not None else min(reading.since or now, now)
-    return Silence(
-        before.answered, since, before.timed_out or reading.timed_out, before.timeouts + int(reading.timed_out)
-    )
+    blocked, deadline = before.blocked_since, before.deadline
+    if blocked is None and reading.timed_out:
+        waited = reading.deadline if reading.waited is None else reading.waited
+        blocked, deadline = now - waited, reading.deadline
+    starts = [one for one in (before.since, reading.since or now, blocked) if one is not None]
+    return Silence(before.answered, min(*starts, now), blocked, deadline, reading.error)
 
 
-def _limit(silence: Silence, reading: Silent) -> float | None:
-    """How long this kind of silence may last; `None`: a source that never worked here and only says so."""
-    if silence.timeouts >= TIMED_OUT_POLLS:
-        return 0.0
-    if silence.timed_out:
-        return TIMED_OUT_SECONDS[reading.source]
-    if MISMATCH_WORDS in reading.error:
-        return MISMATCH_SECONDS
-    return FAILED_SECONDS if silence.answered else None
+def _lasts_too_long(silence: Silence, now: float) -> bool:
+    """A source that never worked here and only says so does not."""
+    if silence.since is None:
+        return False
+    if silence.blocked_since is not None:
+        deadline = silence.deadline
+        patience = max(LEAST_DEADLINES * deadline, DEADLINES * deadline - MARGIN_SECONDS)
+        return now - silence.blocked_since >= patience
+    if MISMATCH_WORDS in silence.error:
+        return now - silence.since >= MISMATCH_SECONDS
+    return silence.answered and now - silence.since >= FAILED_SECONDS

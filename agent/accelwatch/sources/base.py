@@ -23,7 +23,14 @@ class SourceError(Exception):
 
 
 class SourceTimeout(SourceError):
-    """A call did not return within its deadline; what ran it was killed, or given up if it could not be."""
+    """A call did not return within its deadline; what ran it was killed, or given up if it could not be.
+
+    `waited`: seconds for an answer, where more than one call was tried.
+    """
+
+    def __init__(self, message: str, sample: str | None = None, waited: float | None = None) -> None:
+        super().__init__(message, sample)
+        self.waited = waited
 
 
 class SourceReleased(SourceError):

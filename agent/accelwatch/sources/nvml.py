@@ -38,6 +38,9 @@ LOST_RETRY_SECONDS, MISSING_RETRY_LIMIT_SECONDS = 60.0, 600.0
 NAMELESS_SECONDS = EVENTLESS_SECONDS = 600.0
 # Of events that wait for a poll that succeeds: the kernel log has them too.
 _EVENTS_KEPT = 1000
+# What the second attempt of a poll may take of the deadline of a call: a library that blocks as a whole is to be told
+# within two deadlines, the start of another worker included.
+SECOND_SHARE = 0.6
 _CLOSE_GRACE_SECONDS, _CLOSE_REAP_SECONDS = 0.3, 0.5
 
 _LIBRARY_DIRECTORIES = (
@@ -64,6 +67,7 @@ class Nvml:
         self._lock = threading.Lock()  # polls come from one thread, `release` and `close` from others
         self._child = Child(library, timeout)
         self._polls = 0
+        self._asked_at = 0.0  # when the poll under way began
         self._devices: dict[DeviceKey, Device] = {}
         self._full_at = 0.0
         self._ordinals: dict[int, Identity] = {}
@@ -96,7 +100,7 @@ class Nvml:
     def poll(self, everything: bool = False) -> Snapshot:
         """Fast values of every device, with the rest at every tenth poll; see `sources.base.Source`."""
         with self._lock:
-            now = self._clock.monotonic()
+            now = self._asked_at = self._clock.monotonic()
             if now < self._released_until:
                 raise SourceReleased(f"NVML is released by an operator for another {self._released_until - now:.0f} s")
             if now < self._not_before:
@@ -118,7 +122,7 @@ class Nvml:
         except _TryWithout as blamed:
             # The others' values must not wait for the next poll.
             full, problems = True, (str(blamed),)
-            answer = self._ask("full", now)
+            answer = self._ask("full", now, SECOND_SHARE * self._timeout)
         self._events += answer.events
         if answer.error is not None:
             self._fail(f"NVML: {answer.error}")
@@ -160,12 +164,12 @@ class Nvml:
 
     # --- the worker
 
-    def _ask(self, request: str, now: float) -> Answer:
+    def _ask(self, request: str, now: float, limit: float | None = None) -> Answer:
         try:
             if not self._child.running:
                 self._child.start(sorted(self._quarantine), now >= self._nameless_until, now >= self._eventless_until)
                 self._started_at = now
-            return self._child.ask(request)
+            return self._child.ask(request, limit)
         except WorkerFailed as failed:
             if failed.call is not None:
                 self._blame(failed.call, failed)
@@ -204,7 +208,7 @@ class Nvml:
         self._backoff = min(2 * self._backoff, BACKOFF_LIMIT_SECONDS)
         self._backoff_reason = message
         if failed is not None and failed.blocked:
-            raise SourceTimeout(message, failed.sample)
+            raise SourceTimeout(message, failed.sample, self._clock.monotonic() - self._asked_at)
         raise SourceError(message, None if failed is None else failed.sample)
 
     # --- the picture

@@ -92,15 +92,17 @@ class Child:
         assert self._worker.stderr is not None  # noqa: S101 - asked for as a pipe
         os.set_blocking(self._worker.stderr.fileno(), False)
 
-    def ask(self, request: str) -> Answer:
-        """`fast` or `full`. Raises `WorkerFailed`; `Interrupted` after `interrupt`."""
+    def ask(self, request: str, limit: float | None = None) -> Answer:
+        """`fast` or `full`; `limit`: another deadline for each call. Raises `WorkerFailed`; `Interrupted` after
+        `interrupt`.
+        """
         worker = self._worker
         assert worker is not None  # noqa: S101 - the caller has started it
         assert worker.stdin is not None  # noqa: S101
         with contextlib.suppress(OSError):  # it has died: the read says so
             worker.stdin.write(request.encode() + b"\n")
             worker.stdin.flush()
-        body = self._receive(worker)
+        body = self._receive(worker, self._timeout if limit is None else limit)
         try:
             return msgspec.msgpack.decode(body, type=Answer)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -151,7 +153,7 @@ class Child:
             if stream is not None:
                 stream.close()
 
-    def _receive(self, worker: subprocess.Popen[bytes]) -> bytes:
+    def _receive(self, worker: subprocess.Popen[bytes], limit: float) -> bytes:
         """One answer; ends the worker and raises when a call in it passes its deadline, or when it dies."""
         assert worker.stdout is not None  # noqa: S101 - just started
         assert worker.stderr is not None  # noqa: S101
@@ -170,7 +172,7 @@ class Child:
             if errors in ready and not self._drain(errors):
                 poller.unregister(errors)
             if answers not in ready:
-                self._watch(self._progress.current(), quiet_since)
+                self._watch(self._progress.current(), quiet_since, limit)
                 continue
             quiet_since = time.monotonic()
             chunk = os.read(answers, 1 << 16)
@@ -184,10 +186,10 @@ class Child:
                 del data[: LENGTH.size]
         return bytes(data)
 
-    def _watch(self, call: Call | None, quiet_since: float) -> None:
-        if call is not None and call.seconds > self._timeout:
+    def _watch(self, call: Call | None, quiet_since: float, limit: float) -> None:
+        if call is not None and call.seconds > limit:
             self.end()
-            raise WorkerFailed(f"did not return within {self._timeout:g} s", call=call, blocked=True)
+            raise WorkerFailed(f"did not return within {limit:g} s", call=call, blocked=True)
         # Between calls it computes for microseconds; a worker that is silent without a call was stopped.
         if call is None and time.monotonic() - quiet_since > 2 * self._timeout:
             self.end()
