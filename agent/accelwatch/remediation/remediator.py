@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import queue
 import threading
@@ -42,6 +43,7 @@ class Remediator:
         self._clock = clock
         self._ended = ended
         self._queue: queue.Queue[tuple[Order, Journalled] | None] = queue.Queue(QUEUE_LIMIT)
+        self._refused: collections.deque[Remediation] = collections.deque()
         self._closing = threading.Event()
         self._killing = threading.Event()
         self._lines = log.Throttle()
@@ -59,7 +61,7 @@ class Remediator:
             try:
                 self._queue.put_nowait((order, journalled))
             except queue.Full:
-                self._end(order.row, Outcome.FAILED, Ended(error=f"{QUEUE_LIMIT} others wait already"))
+                self._refused.append(order.row)  # told by our own thread: `ended` may wait for the one that calls us
 
     def close(self) -> None:
         """Lets a command that runs end, or kills it after a moment; what waits is not begun any more."""
@@ -79,6 +81,9 @@ class Remediator:
             except Exception as error:  # noqa: BLE001 - a loop edge: one flaw must not keep the next fault from its command
                 log.get().exception("a command could not be run; a flaw in accelwatch, please report it")
                 self._end(order.row, Outcome.FAILED, Ended(error=f"a flaw in accelwatch: {error}"))
+            while self._refused:
+                why = f"not started: {QUEUE_LIMIT} others waited already"
+                self._end(self._refused.popleft(), Outcome.FAILED, Ended(error=why))
 
     def _do(self, order: Order, journalled: Journalled) -> None:
         row = order.row
