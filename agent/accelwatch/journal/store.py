@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from accelwatch.journal import loaded, reading, retention, schema
+from accelwatch.journal import loaded, reading, retention, schema, wal_check
 from accelwatch.journal.changes import Changes
 from accelwatch.journal.loaded import Loaded
 from accelwatch.journal.rows import CounterRow, Damaged, DeviceRow, JournalError, NewerSchema
@@ -39,10 +39,13 @@ class Store:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o750)
             _begins_like_a_database(self.path)
+            durable = _durable_frames(self.path)
             self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             os.chmod(self.path, 0o640)
             self._inode = self.path.stat().st_ino
             self.new = schema.version(self._db) == 0
+            if durable and wal_check.read_frames(self.path) < durable:
+                raise Damaged(f"{self.path}-wal: commits that were on the disk are not what was written")
             if self.new:
                 self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only in an empty file
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -190,6 +193,13 @@ def _begins_like_a_database(path: Path) -> None:
         os.close(descriptor)
     if head and head != _MAGIC:
         raise Damaged(f"{path}: it does not begin like a SQLite database")
+
+
+def _durable_frames(path: Path) -> int:
+    try:
+        return wal_check.durable_frames(path)
+    except ValueError as error:
+        raise Damaged(str(error)) from error
 
 
 def _json(record: msgspec.Struct) -> str:

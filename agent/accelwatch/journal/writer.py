@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from accelwatch.journal import loaded as rows
-from accelwatch.journal import reading, retention, wal_check
+from accelwatch.journal import reading, retention
 from accelwatch.journal.changes import Changes, Pending
 from accelwatch.journal.late import LateJoin
 from accelwatch.journal.loaded import Loaded
 from accelwatch.journal.rows import Damaged, JournalError, NewerSchema
-from accelwatch.journal.store import FILE_NAME, Store, set_aside
+from accelwatch.journal.store import Store, set_aside
 
 # A disk that came back is noticed soon; one that stays away is not asked at every change.
 RETRY_SECONDS, RETRY_LIMIT_SECONDS = 1.0, 10.0
@@ -257,7 +257,6 @@ class Writer:
 
     def _open_store(self) -> Loaded:
         try:
-            self._check_wal()
             store = Store(self._directory)
         except Damaged as error:
             self._begin_anew(error)
@@ -274,15 +273,6 @@ class Writer:
             raise
         self._store, self._known = store, True
         return loaded
-
-    def _check_wal(self) -> None:
-        path = self._directory / FILE_NAME
-        try:
-            damage = wal_check.damage(path)
-        except OSError as error:
-            raise JournalError(f"{path}-wal: {error}; expected a readable file") from error
-        if damage is not None:
-            raise Damaged(damage)
 
     def _read_only(self) -> Loaded:
         now = self._wall()
