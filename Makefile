@@ -65,8 +65,14 @@ bench-short: bench-set-up
 bench-jitter: bench-set-up
 	@$(BIN)/python tests/benchmarks/jitter.py
 
-bench-set-up: $(VENV)/.installed-test $(VENV)-bench/.installed
+bench-set-up: $(VENV)/.installed-test $(VENV)-bench/.installed $(VENV)-node/.installed
 	@systemd/require-packages.sh $(APT_TEST) strace
+
+# The agent with what it needs and no more, as on a node: libraries load what they find, and tests bring much.
+$(VENV)-node/.installed: pyproject.toml constraints.txt
+	@test -x $(VENV)-node/bin/python || $(PYTHON) -m venv $(VENV)-node
+	@$(VENV)-node/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
 
 # What people run today, in an environment of its own; where there is none to be had, the measurement does without.
 $(VENV)-bench/.installed:
@@ -149,4 +155,4 @@ constraints: $(VENV)/.installed-test
 	   $(BIN)/pip freeze --exclude-editable; } > constraints.txt
 
 clean:
-	@rm -rf $(VENV) $(VENV)-bench dist .run .campaign .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-bench $(VENV)-node dist .run .campaign .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -112,6 +112,7 @@ def write(
         f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
         f"- Machine: {machine()}; load average {load[0]:.1f} before, {load[1]:.1f} at the end",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "- Agents: in an environment with what a node needs, without what the tests need.",
         "- Hosts: simulated, H100 with 18 NVLinks each (NVIDIA) and Ascend A3 dies, all at work in one run. In the fault"
         " storm every device counts errors and is throttled, every fourth has memory to be repaired, every eighth has a"
         " link that flaps, and on NVIDIA each has a line of the kernel log every 4 s.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -35,7 +34,7 @@ def measure(devices: int, seconds: float = SECONDS) -> dict[str, Shares]:
             try:
                 for subject in subjects:
                     words = subject.argv[subject.argv.index("accelwatch") + 1 :]
-                    subject.argv = [sys.executable, str(CLOCKED), str(seconds), str(files[subject.key]), "--", *words]
+                    subject.argv = [subject.argv[0], str(CLOCKED), str(seconds), str(files[subject.key]), "--", *words]
                     subject.start()
                 return {name: _read(file, seconds) for name, file in files.items()}
             finally:
