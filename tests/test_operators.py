@@ -18,6 +18,7 @@ from accelwatch.journal import reading
 from accelwatch.journal.store import Store
 from accelwatch.maintenance import STATE, described, restored
 from accelwatch.metrics import catalogue
+from accelwatch.metrics.agent import OwnText
 from accelwatch.metrics.exposition import Lines
 from accelwatch.metrics.faults import add_faults
 from accelwatch.operators import Operator
@@ -87,7 +88,7 @@ class Node:
     def series(self) -> list[str]:
         lines = Lines({})
         add_faults(lines, self.core.fault_view({"nvml"}, 0), load().classes)
-        page = lines.page(b"", b"").text.decode().splitlines()
+        page = lines.page(OwnText([])).text.decode().splitlines()
         return [line for line in page if line.startswith(catalogue.FAULT_ACTIVE.full_name)]
 
     def counted(self) -> float:

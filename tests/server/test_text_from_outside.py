@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from accelwatch.faults.episode import Episode
 from accelwatch.faults.labels import labelled
 from accelwatch.metrics import catalogue
+from accelwatch.metrics.agent import OwnText
 from accelwatch.metrics.exposition import LABEL_LIMIT_CHARACTERS, Lines
 from accelwatch.pager import post, wording
 from accelwatch.pager.notice import Notice
@@ -36,7 +37,7 @@ def test_label_values_come_back_from_the_metrics_page(values: tuple[str, ...], n
     lines = Lines({})
     lines.add(catalogue.DEVICE_INFO, values, 1.0)
     lines.add_with(catalogue.AGENT_INFO, {"version": "1", "config_hash": "x", "node": node}, 1.0)
-    page = lines.page(b"", b"")
+    page = lines.page(OwnText([]))
     openmetrics = page.openmetrics.decode()
     for families in (read_text(page.text.decode()), read_openmetrics(openmetrics)):
         samples = {sample.name: sample.labels for family in families for sample in family.samples}
