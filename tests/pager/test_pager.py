@@ -62,7 +62,7 @@ class Site:
         self.pager.offer([Candidate(episode=episode(**changes), standing=standing)])
 
     def value(self, series: str) -> float | None:
-        for line in self.metrics.render()[0].decode().splitlines():
+        for line in self.metrics.collect().text.decode().splitlines():
             if line.startswith(series):
                 return float(line.rpartition(" ")[2])
         return None
