@@ -8,7 +8,7 @@ JOBS ?= 2
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
-.PHONY: install run test test-systemd bundle test-bundle campaign bench bench-short bench-where bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz constraints clean
+.PHONY: install run test test-systemd bundle test-bundle campaign bench bench-short bench-where bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz soak constraints clean
 
 install: $(VENV)/.installed
 
@@ -149,6 +149,12 @@ fuzz: $(VENV)/.installed-test
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,fuzz]' || \
 	  echo "atheris cannot be had here: inputs by mutation alone"
 	@PYTHONPATH=tests $(BIN)/python -m fuzz.run $(if $(SECONDS),--seconds $(SECONDS),--inputs $(or $(INPUTS),1000000))
+
+# What an agent holds after 100,000 polls and 10,000 reloads, as a table; exit 1 where that grows. On a machine that does
+# nothing else, about a quarter of an hour. SHARE: a part of it.
+soak: $(VENV)/.installed-test
+	@systemd/require-packages.sh $(APT_TEST)
+	@PYTHONPATH=tests $(BIN)/python -m soak.run $(if $(SHARE),--share $(SHARE))
 
 constraints: $(VENV)/.installed-test
 	@{ echo '# Versions that the tests pass with; `make install` keeps to them. Made by `make constraints`.'; \

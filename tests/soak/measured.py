@@ -1,0 +1,65 @@
+"""What a process holds, sample by sample, and whether it still grows after a tenth of the time."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+
+# From the end of the first tenth to the end; counts may waver by a poll under way, memory by what an allocator keeps.
+LIMITS = {"descriptors": 4.0, "threads": 3.0, "children": 2.0, "PSS bytes": 4 << 20, "python blocks": 10_000.0}
+LIMITS |= {"python objects": 3000.0, "state bytes": 64 << 10, "journal bytes": 8 << 20}
+
+
+def of_process(pid: int) -> dict[str, float]:
+    """Descriptors, threads, children (dead ones too), proportional memory of a process that lives. Raises `OSError`."""
+    proc = Path("/proc", str(pid))
+    rollup = (proc / "smaps_rollup").read_text()
+    pss = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
+    children = sum(len((task / "children").read_text().split()) for task in (proc / "task").iterdir())
+    return {
+        "descriptors": len(os.listdir(proc / "fd")),
+        "threads": len(os.listdir(proc / "task")),
+        "children": children,
+        "PSS bytes": int(pss.split()[1]) * 1024,
+    }
+
+
+class Curves:
+    """Samples over a count of polls or reloads."""
+
+    def __init__(self, of: str, unit: str) -> None:
+        self.of, self.unit = of, unit
+        self.at: list[float] = []
+        self.samples: dict[str, list[float]] = {}
+
+    def add(self, at: float, sample: dict[str, float]) -> None:
+        """One sample; each has the same keys."""
+        self.at.append(at)
+        for name, value in sample.items():
+            self.samples.setdefault(name, []).append(value)
+
+    def grown(self, name: str) -> tuple[float, float]:
+        """At the end of the first tenth, and at the end: medians of the samples around."""
+        values = self.samples[name]
+        tenth = max(1, len(values) // 10)
+        return statistics.median(values[tenth : 2 * tenth + 1]), statistics.median(values[-tenth - 1 :])
+
+    def flaws(self) -> list[str]:
+        """Curves that are not flat."""
+        found = []
+        for name in self.samples:
+            early, late = self.grown(name)
+            if late - early > LIMITS[name]:
+                found.append(f"{self.of}: {name} grew from {early:.0f} to {late:.0f}, more than {LIMITS[name]:.0f}")
+        return found
+
+    def table(self) -> str:
+        """A line per curve; the slope is per 1,000 polls or reloads, by least squares after the first tenth."""
+        lines = [f"{self.of}: {self.at[-1]:,.0f} {self.unit}"]
+        tenth = max(1, len(self.at) // 10)
+        for name, values in self.samples.items():
+            early, late = self.grown(name)
+            slope = statistics.linear_regression(self.at[tenth:], values[tenth:]).slope * 1000
+            lines.append(f"  {name:16} first tenth {early:14,.0f}   end {late:14,.0f}   per 1,000 {slope:+12,.2f}")
+        return "\n".join(lines)
