@@ -40,17 +40,26 @@ def test_the_allow_list_names_no_secret(part: str) -> None:
     assert not [name for name in ENVIRONMENT_ALLOWED if part in name]
 
 
-def test_open_files_are_the_targets_of_the_descriptors(tmp_path: Path) -> None:
-    """What is no link is left out; a process that is not there raises."""
+def test_open_files_are_the_device_nodes_among_the_descriptors(tmp_path: Path) -> None:
+    """Each once, and no other file, whatever it is called; a process that is not there raises."""
     fd = tmp_path / "7" / "fd"
     fd.mkdir(parents=True)
     (fd / "0").symlink_to("/dev/null")
     (fd / "5").symlink_to("/dev/davinci3")
     (fd / "6").write_text("")
+    (fd / "7").symlink_to("/dev/davinci3")
+    (fd / "8").symlink_to("/home/user/dev/nvidia0")
+    (fd / "9").symlink_to("/dev/nvidia" + "1" * 40)
     reads = LocalReads(Runner())
-    assert sorted(reads.open_files(tmp_path, 7)) == ["/dev/davinci3", "/dev/null"]
+    assert reads.open_files(tmp_path, 7) == ["/dev/davinci3"]
     with pytest.raises(FileNotFoundError):
         reads.open_files(tmp_path, 8)
+
+
+def test_a_value_of_megabytes_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "environ").write_bytes(b"RANK=3\0WORLD_SIZE=" + b"\1" * 2**20 + b"\0LOCAL_RANK=1\0")
+    assert LocalReads(Runner()).environment(tmp_path, 7) == {"RANK": "3", "LOCAL_RANK": "1"}
 
 
 def test_the_kernel_log_is_opened_without_blocking(tmp_path: Path) -> None:

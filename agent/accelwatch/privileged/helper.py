@@ -18,13 +18,13 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelwatch.privileged.trust import who_may_change
 from accelwatch.privileged.wire import QUESTION_BYTES, Answer, Question, question
-from accelwatch.sources.privileged import DEVICE_NODE, HCCN_INSTALLED, LocalReads
+from accelwatch.sources.privileged import HCCN_INSTALLED, LocalReads
 from accelwatch.systemd import Notifier, given_sockets
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ HCCN_QUERIES = frozenset(("-dev_info", "-link", "-link_stat", "-net_health", "-s
 HELPER_NAME, EVENTS_NAME = "helper", "events"
 _NUMBER = re.compile(r"[0-9]{1,4}")
 _CREDENTIALS = struct.Struct("3i")  # unix(7), struct ucred: pid, uid, gid
+_SO_PEERGROUPS = 59  # asm-generic/socket.h, since Linux 4.13
+_GROUPS_BYTES = 1024  # the most that Python asks for: 256 groups
 
 
 class Refused(Exception):
@@ -106,12 +108,12 @@ class Helper:
                 credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
                 if _CREDENTIALS.unpack(credentials)[1] != self._uid:
                     return
-                answer, opened = self._answer(_line(client))
+                answer, opened = self._answer(_line(client), lambda: _groups(client))
                 _send(client, answer, opened)
         finally:
             self._places.release()
 
-    def _answer(self, line: bytes) -> tuple[Answer, int | None]:
+    def _answer(self, line: bytes, groups: Callable[[], Collection[int]] = frozenset) -> tuple[Answer, int | None]:
         try:
             asked = question(line)
             answers: dict[str, Callable[[Question], tuple[Answer, int | None]]] = {
@@ -120,7 +122,7 @@ class Helper:
                 "open_files": self._files,
                 "environment": self._variables,
                 "traffic": self._traffic,
-                "hccn_tool": self._tool,
+                "hccn_tool": lambda asked: self._tool(asked, groups()),
             }
             if asked.ask not in answers:
                 raise Refused(f"no such question: {asked.ask[:40]!r}")
@@ -140,7 +142,7 @@ class Helper:
         """Device nodes only: what else a process has open is nobody's business."""
         if not 0 < pid < 1 << 31:
             raise Refused("pid out of bounds")
-        return [target for target in self._reads.open_files(self._proc, pid) if DEVICE_NODE.match(target)]
+        return self._reads.open_files(self._proc, pid)
 
     def _files(self, question: Question) -> tuple[Answer, int | None]:
         return Answer(files=self._held(question.pid)), None
@@ -159,18 +161,19 @@ class Helper:
         except ValueError as error:
             return Answer(error=str(error), number=errno.EIO), None
 
-    def _tool(self, question: Question) -> tuple[Answer, int | None]:
+    def _tool(self, question: Question, groups: Collection[int]) -> tuple[Answer, int | None]:
         if not is_hccn_query(question.arguments) or not 0 < question.timeout <= HCCN_LIMIT_SECONDS:
             raise Refused("hccn_tool: not a query that the agent makes")
         from accelwatch.sources.base import SourceError, SourceTimeout
-        from accelwatch.sources.commands import find_tool
+        from accelwatch.sources.commands import DRIVER_LIBRARIES, find_tool
 
         tool = find_tool("hccn_tool", self._hccn_tool, HCCN_INSTALLED)
         if tool is None:
             raise Refused("hccn_tool: not found on this host")
-        open_to = who_may_change(Path(tool), self._uid)
-        if open_to is not None:
-            raise Refused(f"{tool}: is not run as root, since {open_to}: make it the driver's alone")
+        for needed in (tool, *filter(os.path.isdir, DRIVER_LIBRARIES)):  # where it finds its libraries, too
+            open_to = who_may_change(Path(needed), self._uid, groups)
+            if open_to is not None:
+                raise Refused(f"{tool}: is not run as root, since {open_to}: make it the driver's alone")
         try:
             output = self._reads.hccn_tool([tool, *question.arguments], question.timeout)
         except SourceError as error:
@@ -203,6 +206,13 @@ def is_hccn_query(arguments: Sequence[str]) -> bool:
         case _:
             return False
     return query in HCCN_QUERIES and all(_NUMBER.fullmatch(one) for one in numbers)
+
+
+def _groups(client: socket.socket) -> frozenset[int]:
+    """Those of the process that asks: its unit gives it more than its user has. Raises `OSError`."""
+    primary = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[2]
+    raw = client.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+    return frozenset((primary, *struct.unpack(f"{len(raw) // 4}I", raw)))
 
 
 def _line(client: socket.socket) -> bytes:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:  # the root helper reads without what runs tools, until it is 
 # The only variables of a training process that ever leave this side: which run, rank and devices it has.
 ENVIRONMENT_ALLOWED = VARIABLES
 # A node that was removed while it was held (driver reloaded, device gone) is still held.
-DEVICE_NODE = re.compile(r"/dev/(nvidia\d+|davinci\d+)(?: \(deleted\))?$")
+DEVICE_NODE = re.compile(r"/dev/(nvidia\d{1,4}|davinci\d{1,4})(?: \(deleted\))?$", re.ASCII)
+# Of a variable's value: the longest is a list of all devices of a node by UUID, 128 of 41 characters. A process may
+# write megabytes where it was given its environment.
+VALUE_BYTES = 8192
 _IO_LINE = re.compile(r"^(read_bytes|write_bytes): (\d+)$", re.MULTILINE | re.ASCII)
 HCCN_INSTALLED = ("/usr/local/Ascend/driver/tools/hccn_tool",)
 
@@ -31,11 +34,11 @@ class PrivilegedReads(Protocol):
         ...
 
     def open_files(self, proc: Path, pid: int) -> list[str]:
-        """Targets of the process's open descriptors. Raises `OSError`."""
+        """Device nodes that the process has open, each once. Raises `OSError`."""
         ...
 
     def environment(self, proc: Path, pid: int) -> dict[str, str]:
-        """The allow-listed variables of the process, no other. Raises `OSError`."""
+        """The allow-listed variables of the process up to `VALUE_BYTES`, no other. Raises `OSError`."""
         ...
 
     def traffic(self, proc: Path, pid: int) -> tuple[int, int]:
@@ -64,15 +67,17 @@ class LocalReads:
         return os.open(path, (os.O_RDWR if fifo else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open_files(self, proc: Path, pid: int) -> list[str]:
-        """See the protocol."""
-        targets = []
+        """See the protocol. Any user's process may have a million others open, of any length: none is kept."""
+        targets = set()
         with os.scandir(proc / str(pid) / "fd") as entries:
             for entry in entries:
                 try:
-                    targets.append(os.readlink(entry.path))
+                    target = os.readlink(entry.path)
                 except OSError:
                     continue  # closed meanwhile
-        return targets
+                if DEVICE_NODE.match(target):
+                    targets.add(target)
+        return sorted(targets)
 
     def environment(self, proc: Path, pid: int) -> dict[str, str]:
         """See the protocol."""
@@ -81,7 +86,7 @@ class LocalReads:
         return {
             name.decode(): value.decode(errors="replace")
             for name, equals, value in pairs
-            if equals and name.decode(errors="replace") in ENVIRONMENT_ALLOWED
+            if equals and len(value) <= VALUE_BYTES and name.decode(errors="replace") in ENVIRONMENT_ALLOWED
         }
 
     def traffic(self, proc: Path, pid: int) -> tuple[int, int]:
