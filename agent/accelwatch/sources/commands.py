@@ -147,9 +147,9 @@ class ToolRunner:
         errors = []
         for directory in self._lock_directories():
             path = directory / f"accelwatch-{digest}.lock"
-            # Without O_CREAT first: the kernel refuses O_CREAT on another user's file in a sticky directory
-            # (fs.protected_regular).
-            for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT):
+            # Made only where there is none, so that root opens up no file that another user puts there meanwhile; and
+            # the kernel refuses O_CREAT on another user's file in a sticky directory (fs.protected_regular).
+            for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR):
                 try:
                     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
                 except OSError as error:
