@@ -12,7 +12,7 @@ PREFIX=/opt/accelwatch
 CONFIG=/etc/accelwatch
 STATE=/var/lib/accelwatch
 UNITS=/etc/systemd/system
-SOCKETS="accelwatch-helper.socket accelwatch-events.socket"
+SOCKETS="accelwatch-events.socket accelwatch-helper.socket" # in this order: the first starts the helper at any exit
 PYTHON=${PYTHON:-python3}
 source=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -33,9 +33,11 @@ running() { [ -d /run/systemd/system ]; }
 
 if [ -n "$uninstall" ]; then
     if running; then
-        # shellcheck disable=SC2086 # a list
-        systemctl disable --now accelwatch.service $SOCKETS 2>/dev/null || true
-        systemctl stop accelwatch-helper.service accelwatch.slice 2>/dev/null || true
+        # One by one: systemctl disables and stops nothing if one is missing, as after an earlier version.
+        for unit in accelwatch.service $SOCKETS accelwatch-helper.service accelwatch.slice; do
+            systemctl disable "$unit" 2>/dev/null || true
+            systemctl stop "$unit" 2>/dev/null || true
+        done
     fi
     for unit in accelwatch.service accelwatch-helper.service accelwatch.slice $SOCKETS; do
         rm -rf "${UNITS:?}/$unit" "$UNITS/$unit.d" "$UNITS/multi-user.target.wants/$unit" "$UNITS/sockets.target.wants/$unit"
@@ -98,7 +100,7 @@ for group in HwHiAiUser video render; do
     case " $groups " in *" $group "*) ;; *) groups="$groups $group" ;; esac
 done
 
-mkdir -p "$PREFIX" "$CONFIG" "$UNITS/accelwatch.service.d"
+mkdir -p "$PREFIX" "$CONFIG" "$UNITS/accelwatch.service.d" "$UNITS/accelwatch-helper.service.d"
 # A venv whose Python has been upgraded away from under it is made anew.
 "$PREFIX/venv/bin/python" -m pip --version >/dev/null 2>&1 ||
     "$PYTHON" -m venv --clear ${wheels:+--without-pip} "$PREFIX/venv"
@@ -113,7 +115,10 @@ ln -sf "$PREFIX/venv/bin/accelwatch" /usr/local/bin/accelwatch
 for unit in accelwatch.service accelwatch-helper.service accelwatch.slice $SOCKETS; do
     install -m 0644 "$source/systemd/$unit" "$UNITS/$unit"
 done
-printf '[Service]\nSupplementaryGroups=%s\n' "${groups# }" > "$UNITS/accelwatch.service.d/groups.conf"
+# Both: a root that may not pass over modes (CAP_DAC_OVERRIDE) opens /dev/davinci* (0660) by their group, too.
+for unit in accelwatch.service accelwatch-helper.service; do
+    printf '[Service]\nSupplementaryGroups=%s\n' "${groups# }" > "$UNITS/$unit.d/groups.conf"
+done
 "$PREFIX/venv/bin/accelwatch" config check "$CONFIG/accelwatch.yml"
 
 # shellcheck disable=SC2086 # a list
@@ -127,10 +132,11 @@ if [ -z "$start" ]; then
     echo "accelwatch is installed and not started: systemctl start accelwatch"
     exit 0
 fi
-# The agent waits for no helper; a socket cannot be restarted below the service that has it.
-systemctl stop accelwatch-helper.service 2>/dev/null || true
+# The agent waits for no helper. A socket does not start below a running service that has it, and the helper alone does
+# not stay stopped: all stop, then start.
+for unit in $SOCKETS accelwatch-helper.service; do systemctl stop "$unit" 2>/dev/null || true; done
 for socket in $SOCKETS; do
-    systemctl restart "$socket" || echo "$socket does not start here: see systemctl status $socket" >&2
+    systemctl start "$socket" || echo "$socket does not start here: see systemctl status $socket" >&2
 done
 systemctl restart accelwatch.service || {
     echo "accelwatch is installed but does not start; its own words:" >&2

@@ -8,14 +8,14 @@ from accelwatch.late_drivers import CLOSED_VARIABLE, LateDrivers, drivers
 
 BEFORE = "Character devices:\n  1 mem\n 10 misc\n\nBlock devices:\n  8 sd\n"
 NVIDIA = BEFORE.replace(" 10 misc\n", " 10 misc\n195 nvidia\n195 nvidiactl\n234 nvidia-caps\n")
-ASCEND = BEFORE.replace(" 10 misc\n", " 10 misc\n236 devdrv-cdev\n237 devmm_svm\n238 hisi_hdc\n239 davinci_manager\n")
+ASCEND = BEFORE.replace(" 10 misc\n", " 10 misc\n236 devdrv-cdev\n237 vdevdrv-cdev\n238 hisi_davinci_intf\n")
 CLOSED = {CLOSED_VARIABLE: "yes"}
 
 
 def test_only_accelerators_count() -> None:
     assert drivers(BEFORE + "240 nvidia-of-a-block-device\n") == frozenset()
     assert drivers(NVIDIA) == {("195", "nvidia"), ("195", "nvidiactl"), ("234", "nvidia-caps")}
-    assert {name for _, name in drivers(ASCEND)} == {"devdrv-cdev", "devmm_svm", "hisi_hdc", "davinci_manager"}
+    assert {name for _, name in drivers(ASCEND)} == {"devdrv-cdev", "vdevdrv-cdev", "hisi_davinci_intf"}
 
 
 def test_one_that_comes_is_told_once_it_is_whole(tmp_path: Path) -> None:

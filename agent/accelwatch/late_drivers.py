@@ -13,8 +13,9 @@ from pathlib import Path
 
 # Set by the unit that closes the device nodes; anywhere else nothing has to be done.
 CLOSED_VARIABLE = "ACCELWATCH_DEVICES_AS_OF_START"
-# Names in /proc/devices: NVIDIA's, and of the Ascend driver those that reference/ascend.md and its device nodes name.
-_CHARACTER = re.compile(r"^\s*(\d+) ((?:nvidia|davinci|devdrv|devmm|hisi)[\w-]*)$", re.MULTILINE)
+# Names in /proc/devices: NVIDIA's; Ascend's /dev/davinciN are `devdrv-cdev`, in a virtual machine `vdevdrv-cdev`
+# (MindCluster, container runtime), and /dev/davinci_manager is `hisi_davinci_intf` (its driver, davinci_intf_init.c).
+_CHARACTER = re.compile(r"^\s*(\d+) ((?:nvidia|davinci|v?devdrv|devmm|hisi)[\w-]*)$", re.MULTILINE)
 
 
 def drivers(devices: str) -> frozenset[tuple[str, str]]:
