@@ -8,7 +8,7 @@ JOBS ?= 2
 APT_RUN := prometheus prometheus-alertmanager gcc libc6-dev
 APT_TEST := $(APT_RUN) openssl prometheus-node-exporter systemd chromium
 
-.PHONY: install run test test-systemd bundle test-bundle campaign bench bench-short bench-where bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz soak constraints clean
+.PHONY: install run test test-systemd bundle test-bundle campaign dying bench bench-short bench-where bench-jitter bench-set-up bench-paging bench-fleet paging month quarters shards lint metrics-table rules allow-list dashboards preview mutants fuzz soak constraints clean
 
 install: $(VENV)/.installed
 
@@ -43,7 +43,7 @@ test-systemd: install
 # One archive for nodes without a network, in dist/.
 bundle: $(VENV)/.installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bundle]'
-	@$(BIN)/python systemd/bundle.py
+	@$(BIN)/python systemd/offline_bundle.py
 
 # That archive installed in fresh systems without a network: x86_64, and aarch64 under emulation.
 test-bundle: bundle
@@ -100,6 +100,10 @@ shards: $(VENV)/.installed-test
 paging: $(VENV)/.installed-test
 	@systemd/require-packages.sh $(APT_TEST)
 	@PYTHONPATH=tests $(BIN)/python -m paging.run $(SCENES)
+
+# Every way in which a driver dies, on a node of its own each: about three minutes. SCENE: a word of their names.
+dying: $(VENV)/.installed-test
+	@PYTHONPATH=tests $(BIN)/python -m dying.run $(SCENE)
 
 # Faults injected into simulated nodes, and agents killed meanwhile: about half an hour. REPORT: where figures are left.
 campaign: $(VENV)/.installed-test

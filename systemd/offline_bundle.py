@@ -34,7 +34,7 @@ TARGETS = tuple(
 # Brought so that a node needs no python3-venv, and runs the same pip everywhere.
 PIP = "pip==26.3"
 FILES = ("CHANGELOG.md", "LICENSE", "README.md", "constraints.txt", "systemd")
-NOT_FOR_NODES = ("bundle.py", "wheel_closure.py", "require-packages.sh")
+NOT_FOR_NODES = ("offline_bundle.py", "wheel_closure.py", "require-packages.sh")
 
 
 class CannotBundle(Exception):
