@@ -329,7 +329,7 @@ class Agent:
             labels=self.config.labels,
             reload_successful=self._reload_ok and self._web_ok,
             reload_time=self._reload_time,
-            journal_degraded=self._writer.degraded,
+            journal_degraded=self._writer.degraded or self._writer.begun_anew,
             maintenance_until=maintenance_until,
         )
 

@@ -82,6 +82,7 @@ def test_a_damaged_journal_is_moved_aside_whole_and_begun_anew(killed: Path, tmp
     writer = Writer(state, said.append, wall=lambda: WALL)
     loaded = writer.open()
     assert (loaded.episodes, loaded.counters, loaded.first_start) == ([], [], True)
+    assert writer.begun_anew
     assert len(said) == 1
     assert "journal.db.damaged-" in str(said[0])
     (_,) = state.glob("journal.db.damaged-*[0-9]")
@@ -101,6 +102,7 @@ def test_damage_of_a_page_that_the_wal_has_anew_costs_nothing(killed: Path, tmp_
     writer = Writer(state, said.append, wall=lambda: WALL)
     loaded = writer.open()
     assert ([row.total for row in loaded.counters], len(loaded.episodes), said) == ([float(COMMITS)], COMMITS, [])
+    assert not writer.begun_anew
 
 
 def test_what_an_agent_leaves_that_was_killed_is_no_damage(killed: Path, tmp_path: Path) -> None:

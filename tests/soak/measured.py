@@ -1,4 +1,4 @@
-"""What a process holds, sample by sample, and whether it still grows after a tenth of the time."""
+"""What a process holds, sample by sample, and whether it still grows after it is warm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import statistics
 from pathlib import Path
 
-# From the end of the first tenth to the end; counts may waver by a poll under way, memory by what an allocator keeps.
+# From when it is warm to the end; counts may waver by a poll under way, memory by what an allocator keeps.
 LIMITS = {"descriptors": 4.0, "threads": 3.0, "children": 2.0, "PSS bytes": 4 << 20, "python blocks": 10_000.0}
 LIMITS |= {"python objects": 3000.0, "state bytes": 64 << 10, "journal bytes": 8 << 20}
 
@@ -26,10 +26,10 @@ def of_process(pid: int) -> dict[str, float]:
 
 
 class Curves:
-    """Samples over a count of polls or reloads."""
+    """Samples over a count of polls or reloads; `warm`: after this share nothing grows any more."""
 
-    def __init__(self, of: str, unit: str) -> None:
-        self.of, self.unit = of, unit
+    def __init__(self, of: str, unit: str, warm: float = 0.1) -> None:
+        self.of, self.unit, self.warm = of, unit, warm
         self.at: list[float] = []
         self.samples: dict[str, list[float]] = {}
 
@@ -40,10 +40,14 @@ class Curves:
             self.samples.setdefault(name, []).append(value)
 
     def grown(self, name: str) -> tuple[float, float]:
-        """At the end of the first tenth, and at the end: medians of the samples around."""
+        """When it was warm, and at the end: medians of the samples around."""
         values = self.samples[name]
-        tenth = max(1, len(values) // 10)
-        return statistics.median(values[tenth : 2 * tenth + 1]), statistics.median(values[-tenth - 1 :])
+        tenth, warm = max(1, len(values) // 10), self._warm
+        return statistics.median(values[warm : warm + tenth + 1]), statistics.median(values[-tenth - 1 :])
+
+    @property
+    def _warm(self) -> int:
+        return max(1, int(len(self.at) * self.warm))
 
     def flaws(self) -> list[str]:
         """Curves that are not flat."""
@@ -55,11 +59,13 @@ class Curves:
         return found
 
     def table(self) -> str:
-        """A line per curve; the slope is per 1,000 polls or reloads, by least squares after the first tenth."""
+        """A line per curve; the slope is per 1,000 polls or reloads, by least squares once it is warm."""
         lines = [f"{self.of}: {self.at[-1]:,.0f} {self.unit}"]
-        tenth = max(1, len(self.at) // 10)
+        warm = self._warm
         for name, values in self.samples.items():
             early, late = self.grown(name)
-            slope = statistics.linear_regression(self.at[tenth:], values[tenth:]).slope * 1000
-            lines.append(f"  {name:16} first tenth {early:14,.0f}   end {late:14,.0f}   per 1,000 {slope:+12,.2f}")
+            slope = statistics.linear_regression(self.at[warm:], values[warm:]).slope * 1000
+            lines.append(
+                f"  {name:16} after {self.warm:3.0%} {early:14,.0f}   end {late:14,.0f}   per 1,000 {slope:+12,.2f}"
+            )
         return "\n".join(lines)

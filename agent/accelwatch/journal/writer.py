@@ -22,6 +22,8 @@ RETRY_SECONDS, RETRY_LIMIT_SECONDS = 1.0, 10.0
 STUCK_SECONDS = 2.0
 # Episodes held for a disk that stays away: 50,000 of them are about 75 MB. More than that is a flood.
 PENDING_EPISODES = 50_000
+# A journal that was begun anew is said for so long: longer than a scrape or an alert's patience, short enough to end.
+BEGUN_ANEW_SECONDS = 3600.0
 TRIM_SECONDS, FIRST_TRIM_SECONDS = 3600.0, 60.0
 
 
@@ -73,6 +75,7 @@ class Writer:
         self._first_id = 1
         self._mirror = Pending()  # all that the file must hold to go on, should it have to be begun anew
         self._owed = False  # the mirror is to be written
+        self._begun_anew: float | None = None
         self.dropped = 0  # episodes that no room was left for, while the disk was away
         self._next_trim = time.monotonic() + FIRST_TRIM_SECONDS
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -82,6 +85,12 @@ class Writer:
         """The journal cannot be written, or a commit has been under way for more than 2 s."""
         since = self._busy_since
         return self._failing or (since is not None and time.monotonic() - since > STUCK_SECONDS)
+
+    @property
+    def begun_anew(self) -> bool:
+        """Within the last hour a damaged file was moved aside: what it held is not counted any more."""
+        at = self._begun_anew
+        return at is not None and time.monotonic() - at < BEGUN_ANEW_SECONDS
 
     def open(self) -> Loaded:
         """Reads what is kept. A newer schema raises `NewerSchema`; a disk that fails leaves the agent in memory.
@@ -301,7 +310,7 @@ class Writer:
 
     def _begin_anew(self, error: Damaged) -> None:
         moved = set_aside(self._directory, self._wall())
-        self._owed = True
+        self._owed, self._begun_anew = True, time.monotonic()
         self._tell(f"{error}; the damaged file was moved to {moved.name} and a new journal is begun")
 
     def _let_go(self) -> None:

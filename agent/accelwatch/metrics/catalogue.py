@@ -226,7 +226,11 @@ SOURCE_SKIPPED = Family(
     "Polls skipped because the one before was still running or too late.",
     ("source",),
 )
-JOURNAL_DEGRADED = Family("journal_degraded", "gauge", "1 while the journal cannot be written to disk.")
+JOURNAL_DEGRADED = Family(
+    "journal_degraded",
+    "gauge",
+    "1 while the journal cannot be written to disk, and for an hour after a damaged one was begun anew.",
+)
 FAULTS_UNJOURNALLED = Family(
     "faults_unjournalled_total", "counter", "Faults that were shown before a slow or sick disk had taken them."
 )
