@@ -45,6 +45,7 @@ class Polled:
         self._error: str | None = None
         self.failure: SourceError | None = None  # of the last poll
         self._failures = 0  # in a row
+        self._blocked = 0  # in a row: polls with a call at their end that ran into its deadline
 
     @property
     def status(self) -> SourceStatus:
@@ -67,13 +68,13 @@ class Polled:
         try:
             snapshot = self.source.poll(everything)
         except SourceError as error:
-            self._failed(metrics, str(error), error.sample)
             self.failure = error
+            self._failed(metrics, str(error), error.sample)
             return None
         except Exception as error:  # noqa: BLE001 - a loop edge: one source's flaw must not end the others
+            self.failure = SourceError(str(error))
             self._failed(metrics, f"{type(error).__name__}: {error}; a flaw in accelwatch, please report it", None)
             log.get().exception("source raised", source=name)
-            self.failure = SourceError(str(error))
             return None
         finally:
             self._seconds = self._clock.monotonic() - started
@@ -83,6 +84,7 @@ class Polled:
             log.get().info("source answers again", source=name)
         self._up = True
         self._failures = 0
+        self._blocked = self._blocked + 1 if snapshot.blocked else 0
         self.failure = None
         self._error = "; ".join(snapshot.problems) or None
         self._last_success = self._clock.time()
@@ -98,18 +100,19 @@ class Polled:
         """
         if self._seconds is None:
             return self.configured_interval
-        if self._failures == 1:
+        if self._failures == 1 or self._blocked == 1:
             return self.interval
         return max(self.configured_interval, min(self._seconds / BUSY_SHARE, STRETCH_LIMIT_SECONDS))
 
     @property
     def blocked_at_last(self) -> bool:
         """The last poll ran into a deadline, and the one before did not: whether it was chance is asked at once."""
-        return self._failures == 1 and isinstance(self.failure, SourceTimeout)
+        return self._blocked == 1
 
     def _failed(self, metrics: AgentMetrics, message: str, sample: str | None) -> None:
         metrics.errors.labels(self.source.name).inc()
         self._failures += 1
+        self._blocked = self._blocked + 1 if isinstance(self.failure, SourceTimeout) else 0
         self._up = False
         self._error = message
         self._say("source failed", message, sample)

@@ -47,6 +47,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[LogEvent, ...] = ()  # what has happened since the poll before (NVML events, lines of HCCL logs)
     cursor: str | None = None  # where the source stands in what it follows, for the journal; its own words
     problems: tuple[str, ...] = ()  # parts that failed while the rest answered: counted and logged as errors
+    blocked: bool = False  # the last call of the poll ran into its deadline: whether it was chance is to be asked soon
 
 
 _FAMILIES = ("sensors", "health", "ecc", "repairs", "pcie", "fabric", "links", "processes")

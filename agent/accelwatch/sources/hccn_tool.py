@@ -21,6 +21,7 @@ from accelwatch.sources.hccn_optics import parse_optical
 from accelwatch.sources.kept_answer import KeptAnswer, Read
 from accelwatch.sources.npu_smi_errors import unsupported
 from accelwatch.sources.npu_smi_values import whole_lines
+from accelwatch.sources.patience import Patience, give_up_if_blocked
 from accelwatch.sources.privileged import HCCN_INSTALLED
 
 # Polls between two readings of each query; link and history come with every poll (design.md, Configuration).
@@ -55,7 +56,7 @@ class HccnTool:
         self._configured = command
         self._timeout = timeout
         self._interval = interval
-        self._runner = runner
+        self._runner = Patience(runner, clock)
         self._clock = clock
         self._devices = devices
         self._polls = 0
@@ -111,6 +112,7 @@ class HccnTool:
         return Snapshot(
             links=tuple(self._completed(link, port) for link, port in zip(links, ports, strict=True)),
             problems=tuple(problems),
+            blocked=self._runner.blocked,
         )
 
     def close(self) -> None:
@@ -140,6 +142,7 @@ class HccnTool:
         try:
             states = self._states_950(device) if device.generation_950 else self._state(device)
         except SourceError as error:
+            give_up_if_blocked(error)
             problems.append(str(error))
             # The ports are still there, and their history may answer; on A2 and A3 there is nothing without a state.
             states = {(device, port.udie, port.port): None for port in self._ports.get(device, [])}
@@ -148,6 +151,7 @@ class HccnTool:
             try:
                 links.append((port, self._with_history(port, state)))
             except SourceError as error:
+                give_up_if_blocked(error)
                 problems.append(str(error))
                 if state is not None:
                     links.append((port, _link(port, state, None)))
@@ -215,6 +219,7 @@ class HccnTool:
         try:
             output = self._run(port, query)
         except SourceError as error:
+            give_up_if_blocked(error)
             if unsupported(error.sample or "", 0):
                 self._unsupported[(port, query)] = self._polls
                 return []

@@ -25,6 +25,7 @@ from accelwatch.sources.npu_smi_info import ChipRow, Info, parse_info
 from accelwatch.sources.npu_smi_naming import named
 from accelwatch.sources.npu_smi_schedule import SIXTY, Query, Schedule
 from accelwatch.sources.npu_smi_values import whole_lines
+from accelwatch.sources.patience import Patience, give_up_if_blocked
 
 INSTALLED = ("/usr/local/bin/npu-smi", "/usr/local/sbin/npu-smi")
 
@@ -59,7 +60,7 @@ class NpuSmi:
         self._configured = command
         self._timeout = timeout
         self._interval = interval
-        self._runner = runner
+        self._runner = Patience(runner, clock)
         self._clock = clock
         self._pci, self._dev = pci, dev
         self._schedule = Schedule(clock, interval, timeout)
@@ -106,6 +107,7 @@ class NpuSmi:
             devices_on_bus=count_on_bus(self._pci, self._dev),
             complete=complete,
             problems=(*info.problems, *problems),
+            blocked=self._runner.blocked,
         )
 
     def close(self) -> None:
@@ -151,6 +153,7 @@ class NpuSmi:
                 return []
             return [str(error)]
         except SourceError as error:
+            give_up_if_blocked(error)
             return [str(error)]
         if unsupported(output, 0):
             self._schedule.refuse(query)

@@ -22,6 +22,7 @@ from accelwatch.sources.nvml_child import LIBRARY, Child, Interrupted, WorkerFai
 from accelwatch.sources.nvml_events import EVENT_CALLS
 from accelwatch.sources.nvml_progress import Call
 from accelwatch.sources.nvml_worker import PROCESS_NAME, Answer, join
+from accelwatch.sources.patience import SECOND_SHARE
 
 # The rest of the readings comes with every tenth poll (design.md, Configuration); polls that were held up for
 # longer than 2.5 such periods bring it all again, so that nothing older is ever shown.
@@ -38,9 +39,6 @@ LOST_RETRY_SECONDS, MISSING_RETRY_LIMIT_SECONDS = 60.0, 600.0
 NAMELESS_SECONDS = EVENTLESS_SECONDS = 600.0
 # Of events that wait for a poll that succeeds: the kernel log has them too.
 _EVENTS_KEPT = 1000
-# What the second attempt of a poll may take of the deadline of a call: a library that blocks as a whole is to be told
-# within two deadlines, the start of another worker included.
-SECOND_SHARE = 0.6
 _CLOSE_GRACE_SECONDS, _CLOSE_REAP_SECONDS = 0.3, 0.5
 
 _LIBRARY_DIRECTORIES = (
