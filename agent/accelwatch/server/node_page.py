@@ -87,7 +87,7 @@ def _agent_line(version: str, agent: Mapping[str, Any]) -> str:
     if not agent["reload_successful"]:
         problems += " <span class=bad>the configuration file is bad, the old one is in force</span>"
     if agent["journal_degraded"]:
-        problems += " <span class=bad>the journal cannot be written to disk, or was damaged and begun anew: the log says which</span>"
+        problems += " <span class=bad>the journal cannot be written, or was damaged and begun anew: see the log</span>"
     return f"<p>accelwatch {escape(version)} {labels}{problems}</p>"
 
 
