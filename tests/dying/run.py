@@ -1,4 +1,4 @@
-"""`make dying`: every way in which a driver dies, on a node of its own each, and what the agent did. About five minutes.
+"""`make dying`: every way in which a driver dies, on a node of its own each, and what the agent did. About three minutes.
 
 python -m dying.run [WORD ...]       only the scenes with these words in their names
 """

@@ -25,8 +25,11 @@ class SourceError(Exception):
 class SourceTimeout(SourceError):
     """A call did not return within its deadline; what ran it was killed, or given up if it could not be.
 
-    `waited`: seconds for an answer, where more than one call was tried.
+    `waited`: seconds for an answer until this was raised, in all calls in a row that did not return; `None`: for one
+    deadline. `repeated`: there was more than one such call.
     """
+
+    repeated = False
 
     def __init__(self, message: str, sample: str | None = None, waited: float | None = None) -> None:
         super().__init__(message, sample)

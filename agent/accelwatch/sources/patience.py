@@ -28,17 +28,16 @@ class Patience:
         return self._since is not None
 
     def run(self, argv: Sequence[str], timeout: float) -> Output:
-        """See `Runner.run`; `SourceTimeout.waited` is set from the second call on that does not return."""
+        """See `Runner.run`; `SourceTimeout.repeated` from the second call on that does not return."""
         began = self._clock.monotonic()
         second = self._since is not None and not self._tried
         try:
             output = self._runner.run(argv, SECOND_SHARE * timeout if second else timeout)
         except SourceTimeout as error:
+            error.repeated = self._tried = self._since is not None
             if self._since is None:
                 self._since = began
-            else:
-                self._tried = True
-                error.waited = self._clock.monotonic() - self._since
+            error.waited = self._clock.monotonic() - self._since  # with the time that it took to end what was killed
             raise
         except SourceError:
             self._since, self._tried = None, False  # it has ended, badly
@@ -49,5 +48,5 @@ class Patience:
 
 def give_up_if_blocked(error: SourceError) -> None:
     """Raises a failure that is the whole tool's: the other calls of the poll would wait as long, each for itself."""
-    if isinstance(error, SourceTimeout) and error.waited is not None:
+    if isinstance(error, SourceTimeout) and error.repeated:
         raise error
