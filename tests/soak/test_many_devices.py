@@ -37,15 +37,11 @@ def test_a_host_of_1024_devices_is_read_as_often_as_it_can_be(host: SickHost) ->
     until("power of all", lambda: host.page().count("accelwatch_device_power_watts{") == DEVICES, 60.0)
     until("a stretched interval", lambda: host.said("polls take long: interval stretched"))
     until("what was not asked", lambda: host.said("devices not asked: the others took the whole interval"), 60.0)
+    # It may be shortened again at once: hccn_tool's has to be long from its first whole poll on.
+    until("an interval that is longer on the page", lambda: max(_intervals(host.page())) > INTERVAL_SECONDS, 60.0)
     began = time.monotonic()
     page = host.page()
     took = time.monotonic() - began
-    stretched = [
-        float(line.rpartition(" ")[2])
-        for line in page.splitlines()
-        if line.startswith("accelwatch_source_interval_seconds")
-    ]
-    assert max(stretched) > INTERVAL_SECONDS
     series = Counter(DEVICE.findall(page))
     held = of_process(host.pid)
     print(
@@ -56,3 +52,8 @@ def test_a_host_of_1024_devices_is_read_as_often_as_it_can_be(host: SickHost) ->
     assert took <= SCRAPE_SECONDS
     assert held["PSS bytes"] <= PSS_BYTES
     assert host.value("accelwatch_fault_active") is None
+
+
+def _intervals(page: str) -> list[float]:
+    name = "accelwatch_source_interval_seconds"
+    return [float(line.rpartition(" ")[2]) for line in page.splitlines() if line.startswith(name)]
