@@ -208,7 +208,7 @@ class Core:
 
     @property
     def listens(self) -> bool:
-        """Whether a line of a log came within the last second: what it began may need to be told soon."""
+        """Whether a line of a log, or a fault, came within the last second: what it began may need to be told soon."""
         return self._clock.now() - self._heard_at < TICK_SECONDS
 
     def tick(self) -> None:
@@ -249,6 +249,7 @@ class Core:
 
     def drill(self, class_: str, vendor: str, known: Known | None, seconds: float) -> Episode | None:
         """An operator has a fault acted; `None` when the same drill goes on already."""
+        self._heard_at = self._clock.now()  # paged like a fault: what waits for a root is to be told soon
         return self.ledger.drill(class_, vendor, known, self._clock.now(), self._clock.time(), seconds)
 
     def maintain(self, planned: Maintenance | None) -> None:
@@ -440,6 +441,7 @@ class Core:
         return msgspec.structs.replace(finding, run_id=run.run_id, attempt=run.attempt, device=device)
 
     def _count_episode(self, episode: Episode) -> None:
+        self._heard_at = self._clock.now()  # its page waits for a root, and is to be told soon
         key = None if episode.device is None else self.node.key_of(episode.vendor, episode.device)
         owner = HOST_OWNER if key is None else self.node.owner_of(key)
         name = "app_device_exception" if episode.application else episode.class_
