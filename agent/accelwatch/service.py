@@ -114,6 +114,7 @@ class Agent:
 
     def run(self) -> int:
         """Runs until SIGTERM or SIGINT; gives the exit status. Raises `ServerError` when it cannot listen."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as it may be inherited, it hides how a tool ended
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._let_in(None)
         address = self.server.listen(self.config.listen)

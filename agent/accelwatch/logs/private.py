@@ -12,7 +12,7 @@ _PATH = re.compile(rf"(?<![\w./~-])(?=[\d./-]*[^\d./{_END}])[~\w.-]*/(?:[^/{_END
 
 
 def without_directories(text: str) -> str:
-    """The text with `/home/ada/model/train.py` as `train.py`; paths under /dev, /proc and /sys stay.
+    """The text with `/home/user/model/train.py` as `train.py`; paths under /dev, /proc and /sys stay.
 
     A directory with a blank in its name is not known as one.
     """

@@ -283,6 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         events=sockets.get(EVENTS_NAME),
     )
     threading.Thread(target=_serve_or_end, args=(helper,), daemon=True).start()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # as in the agent: ignored, it hides how a tool ended
     Notifier().send("READY=1")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     return 0

@@ -24,7 +24,7 @@ def who_may_change(path: Path, uid: int, groups: Collection[int] = ()) -> str | 
         writers = {*groups, *os.getgrouplist(user.pw_name, user.pw_gid)} - {0}
     except KeyError:
         writers = {*groups} - {0}
-    for place in _way(path):
+    for place in way(path):
         found = place.lstat()
         mode = found.st_mode
         if found.st_uid == uid != 0:
@@ -39,7 +39,7 @@ def who_may_change(path: Path, uid: int, groups: Collection[int] = ()) -> str | 
     return None
 
 
-def _way(path: Path) -> Iterator[Path]:
+def way(path: Path) -> Iterator[Path]:
     """What the kernel looks at on its way to `path`: each directory, each link, and where it leads."""
     place, links = Path("/"), 0
     yield place

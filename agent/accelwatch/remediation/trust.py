@@ -8,6 +8,8 @@ import pwd
 import stat
 from pathlib import Path
 
+from accelwatch.privileged.trust import way
+
 AGENT_USER = "accelwatch"  # as systemd/install.sh makes it
 
 
@@ -19,8 +21,7 @@ def problem(program: str) -> str | None:
     """
     path = Path(program)
     try:
-        real = path.resolve(strict=True)
-        found = real.stat()
+        found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             return f"{program}: no regular file; expected a program"
         if not found.st_mode & 0o111:
@@ -29,9 +30,9 @@ def problem(program: str) -> str | None:
             return f"{program}: belongs to user {found.st_uid}; expected root: chown root {program}"
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return f"{program}: writable by others than its owner; chmod 755 {program}"
-        for place in {*path.absolute().parents, *real.parents}:
-            mode = place.stat().st_mode
-            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        for place in way(path):
+            mode = place.lstat().st_mode
+            if stat.S_ISDIR(mode) and mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
                 return f"{program}: {place} is writable by everybody, who may put another program there"
     except OSError as error:
         return f"{program}: {error.strerror}; expected a program there"

@@ -100,7 +100,8 @@ class ToolRunner:
             raise SourceError(f"{command}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout))
         if timed_out:
             raise SourceTimeout(f"{command}: no end within {timeout:g} s, killed", _text(stdout))
-        return Output(child.status or 0, _text(stdout), _text(stderr))
+        assert child.status is not None  # noqa: S101 - it has ended, else it has timed out
+        return Output(child.status, _text(stdout), _text(stderr))
 
     def _end(self, child: ToolChild) -> None:
         """Kills what is left of the child's group and closes our ends of its pipes."""
