@@ -1,14 +1,17 @@
 """Polls: intervals stretch, failures are told once, and one poll at a time."""
 
+from __future__ import annotations
+
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from accelwatch.clock import SystemClock
 from accelwatch.metrics.agent import AgentMetrics
 from accelwatch.readings.snapshot import Snapshot
-from accelwatch.scheduler import AlreadyRunning, Polled, Scheduler
+from accelwatch.scheduler import Polled, Scheduler
 from accelwatch.sources.base import Presence, SourceError, SourceTimeout
 from support import FakeClock
 
@@ -23,15 +26,18 @@ class Scripted:
         self.seconds = 0.0
         self.error: Exception | None = None
         self.gate: threading.Event | None = None
-        self.polls = 0
+        self.polls = self.at_once = self.most_at_once = 0
 
     def presence(self) -> Presence:
         return Presence.PRESENT
 
     def poll(self, everything: bool = False) -> Snapshot:
         self.polls += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
         if self.gate is not None:
-            self.gate.wait(5)
+            self.gate.wait(20)
+        self.at_once -= 1
         if self.clock is not None:
             self.clock.now += self.seconds
         if self.error is not None:
@@ -87,41 +93,130 @@ def test_a_failure_is_counted_and_shown_and_ends_with_success(error: Exception) 
     assert (polled.status.up, polled.status.error) == (True, None)
 
 
-def test_a_poll_never_runs_twice_at_once() -> None:
-    """The second is refused while the first runs."""
-    source = Scripted()
-    source.gate = threading.Event()
-    polled = Polled(source, 10.0, SystemClock())
-    first = threading.Thread(target=lambda: polled.poll(AgentMetrics()))
-    first.start()
-    while not source.polls:
+def until(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, what
         time.sleep(0.01)
-    with pytest.raises(AlreadyRunning):
-        polled.poll(AgentMetrics())
-    source.gate.set()
-    first.join()
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    running = Running()
+    yield running
+    for gate in running.gates:
+        gate.set()
+    running.scheduler.close()
+
+
+class Running:
+    """A scheduler that runs, and what it delivers."""
+
+    def __init__(self) -> None:
+        self.metrics = AgentMetrics()
+        self.delivered: list[str] = []
+        self.gates: list[threading.Event] = []
+        self.scheduler = Scheduler(
+            SystemClock(), self.metrics, lambda polled, _snapshot: self.delivered.append(polled.source.name)
+        )
+        self.scheduler.start()
+
+    def blocked(self, name: str = "scripted") -> Scripted:
+        """A source whose polls end when its gate is opened."""
+        source = Scripted()
+        source.name, source.gate = name, threading.Event()
+        self.gates.append(source.gate)
+        return source
+
+    def skipped(self) -> float:
+        assert [status.source for status in self.scheduler.statuses] == ["scripted"]
+        return counted(self.metrics, "accelwatch_source_skipped_total")
+
+
+def test_a_poll_never_runs_twice_at_once(running: Running) -> None:
+    """What is asked for meanwhile is made after it, once."""
+    source = running.blocked()
+    running.scheduler.add(source, 3600.0)
+    until("the first poll", lambda: source.polls == 1)
+    for _ in range(3):
+        running.scheduler.poll_now("scripted")
+    time.sleep(0.1)
     assert source.polls == 1
-
-
-def test_the_scheduler_polls_at_once_and_counts_what_it_skips() -> None:
-    """A source that hangs is skipped and counted, and delivered when it returns."""
-    metrics = AgentMetrics()
-    delivered: list[str] = []
-    scheduler = Scheduler(SystemClock(), metrics, lambda polled, _snapshot: delivered.append(polled.source.name))
-    source = Scripted()
-    source.gate = threading.Event()
-    scheduler.start()
-    scheduler.add(source, 0.1)
-    deadline = time.monotonic() + 5
-    while counted(metrics, "accelwatch_source_skipped_total") < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert counted(metrics, "accelwatch_source_skipped_total") >= 2
-    assert delivered == []
+    assert source.gate is not None
     source.gate.set()
-    while len(delivered) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    scheduler.close()
-    assert len(delivered) >= 3
+    until("the poll that was asked for", lambda: len(running.delivered) == 2)
+    time.sleep(0.1)
+    assert (source.polls, source.most_at_once) == (2, 1)
+
+
+def test_what_is_due_while_a_poll_runs_is_skipped_and_counted_meanwhile(running: Running) -> None:
+    """And the source is polled on when it returns, in its own time: none is made up for."""
+    source = running.blocked()
+    running.scheduler.add(source, 0.2)
+    until("skipped polls", lambda: running.skipped() >= 3)
+    assert (source.polls, running.delivered) == (1, [])
+    assert source.gate is not None
+    source.gate.set()
+    opened = time.monotonic()
+    until("polls again", lambda: len(running.delivered) >= 3)
+    assert time.monotonic() - opened >= 0.15, "the polls that were skipped were made up for"
+
+
+def test_blocked_sources_delay_no_other(running: Running) -> None:
+    """However many they are."""
+    for number in range(20):
+        running.scheduler.add(running.blocked(f"blocked {number}"), 0.05)
+    running.scheduler.add(Scripted(), 0.05)
+    until("polls of the one that answers", lambda: running.delivered.count("scripted") >= 5)
+    assert set(running.delivered) == {"scripted"}
+
+
+def test_what_a_reload_takes_away_is_not_delivered_and_what_it_brings_is(running: Running) -> None:
+    """Also when the poll of the old source ends after the new one has been asked."""
+    old, new = running.blocked(), Scripted()
+    running.scheduler.add(old, 0.05)
+    until("a poll", lambda: old.polls == 1)
+    running.scheduler.remove("scripted")
+    assert running.scheduler.statuses == []
+    running.scheduler.add(new, 3600.0)
+    until("the new one", lambda: running.delivered == ["scripted"])
+    assert old.gate is not None
+    old.gate.set()
+    time.sleep(0.2)
+    assert (running.delivered, old.polls, new.polls) == (["scripted"], 1, 1)
+
+
+def test_a_result_that_cannot_be_delivered_ends_no_polls() -> None:
+    """A flaw of ours behind a source."""
+    source, seen = Scripted(), list[Snapshot | None]()
+
+    def deliver(_polled: Polled, snapshot: Snapshot | None) -> None:
+        seen.append(snapshot)
+        raise ValueError("a flaw")
+
+    scheduler = Scheduler(SystemClock(), AgentMetrics(), deliver)
+    scheduler.start()
+    scheduler.add(source, 0.05)
+    try:
+        until("polls after it", lambda: len(seen) >= 3)
+    finally:
+        scheduler.close()
+
+
+def test_a_host_without_a_thread_left_goes_without_the_source(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service adds it again at its next look."""
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        running.scheduler.add(Scripted(), 0.05)
+    assert running.scheduler.source("scripted") is None
+    running.scheduler.add(Scripted(), 0.05)
+    until("its polls", lambda: len(running.delivered) >= 2)
 
 
 def test_a_poll_that_ran_into_its_deadline_is_made_again_at_once() -> None:

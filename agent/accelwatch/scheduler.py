@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import random
 import threading
 from collections.abc import Callable
-
-from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from accelwatch import log
 from accelwatch.clock import Clock
@@ -24,9 +18,6 @@ from accelwatch.timetable import Timetable
 BUSY_SHARE = 0.25
 # Stretching ends here: a tool that takes 30 s is still asked every two minutes.
 STRETCH_LIMIT_SECONDS = 600.0
-# Share of the interval by which each poll is moved at random, besides the node's own phase.
-JITTER = 0.05
-THREADS = 8
 
 
 class Polled:
@@ -37,7 +28,6 @@ class Polled:
         self.configured_interval = interval
         self.interval = interval
         self._clock = clock
-        self._running = threading.Lock()
         self._throttle = log.Throttle()
         self._up: bool | None = None
         self._seconds: float | None = None
@@ -60,9 +50,7 @@ class Polled:
         )
 
     def poll(self, metrics: AgentMetrics, everything: bool = False) -> Snapshot | None:
-        """One poll; `None` when it failed. Counts a skip and raises `AlreadyRunning` when one is under way."""
-        if not self._running.acquire(blocking=False):
-            raise AlreadyRunning(self.source.name)
+        """One poll; `None` when it failed. Called from one thread at a time."""
         started = self._clock.monotonic()
         name = self.source.name
         try:
@@ -79,7 +67,6 @@ class Polled:
         finally:
             self._seconds = self._clock.monotonic() - started
             metrics.duration.labels(name).observe(self._seconds)
-            self._running.release()
         if self._up is False:
             log.get().info("source answers again", source=name)
         self._up = True
@@ -124,104 +111,171 @@ class Polled:
             log.get().warning(event, source=self.source.name, error=message, held_back=held, **extra)
 
 
-class AlreadyRunning(Exception):
-    """The poll before has not ended yet."""
+class Rounds:
+    """Polls one source on a thread of its own: one that blocks delays no other, and is never asked twice at once."""
+
+    def __init__(self, polled: Polled, clock: Clock, metrics: AgentMetrics, done: Callable[[Snapshot | None], None]):
+        """`done` gets the result of each poll, on that thread."""
+        self.polled = polled
+        self._clock = clock
+        self._metrics = metrics
+        self._done = done
+        self._changed = threading.Condition()  # around all below
+        # Spreads load, guards nothing.
+        self._times = Timetable(polled.interval, clock.monotonic(), random.Random())  # noqa: S311
+        self._asked = False
+        self._under_way = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name=f"source {polled.source.name}", daemon=True)
+
+    def start(self) -> None:
+        """Raises `RuntimeError` when this host has no thread left to give."""
+        self._thread.start()
+
+    def ask(self) -> None:
+        """For a poll out of turn: at once, or when the one under way has ended."""
+        with self._changed:
+            self._asked = True
+            self._changed.notify()
+
+    def end(self) -> None:
+        """After the poll under way, if there is one; waits for nothing."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def reschedule(self, interval: float) -> None:
+        """From now on every `interval` seconds."""
+        self.polled.interval = interval
+        with self._changed:
+            self._times.restart(interval, self._clock.monotonic())
+
+    def count_skipped(self) -> None:
+        """Counts the polls that were due since the one under way began."""
+        with self._changed:
+            if self._under_way:
+                self._skip(self._times.pass_by(self._clock.monotonic()))
+
+    def _run(self) -> None:
+        while self._wait():
+            try:
+                snapshot = self.polled.poll(self._metrics)
+                self._poll_over()
+                self._done(snapshot)
+            except Exception:  # noqa: BLE001 - a loop edge: the source is polled again
+                log.get().exception("a reading was lost; a flaw in accelwatch, please report it")
+
+    def _wait(self) -> bool:
+        """Until a poll is to be made; whether one is."""
+        with self._changed:
+            while not (self._asked or self._ended or (left := self._times.due - self._clock.monotonic()) <= 0):
+                self._changed.wait(left)
+            if self._ended:
+                return False
+            self._asked = False
+            self._under_way = True
+            # The one that is made now is one of those that are due; the others, after a pause of the process, are late.
+            self._skip(max(0, self._times.pass_by(self._clock.monotonic()) - 1))
+            return True
+
+    def _poll_over(self) -> None:
+        self.count_skipped()
+        with self._changed:
+            self._under_way = False
+
+    def _skip(self, polls: int) -> None:
+        if polls:
+            self._metrics.skipped.labels(self.polled.source.name).inc(polls)
 
 
 class Scheduler:
-    """Runs polls on a few threads. `deliver` gets each result; it is called from those threads."""
+    """Runs polls. `deliver` gets each result; it is called from the sources' threads, one at a time."""
 
     def __init__(self, clock: Clock, metrics: AgentMetrics, deliver: Callable[[Polled, Snapshot | None], None]) -> None:
         self._clock = clock
         self._metrics = metrics
         self._deliver = deliver
-        self._polled: dict[str, Polled] = {}
-        self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._rounds: dict[str, Rounds] = {}
+        self._started = False
         self._lock = threading.RLock()  # what is removed by a reload is neither scheduled nor delivered any more
-        self._scheduler = Timetable(
-            clock,
-            self._clock_stepped,
-            timezone=datetime.UTC,
-            executors={"default": ThreadPoolExecutor(THREADS)},
-            daemon=True,
-        )
-        self._scheduler.add_listener(self._skipped, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
 
     def start(self) -> None:
         """Starts polling."""
-        self._scheduler.start()
+        with self._lock:
+            self._started = True
+            for rounds in list(self._rounds.values()):
+                self._begin(rounds)
 
     def close(self) -> None:
         """Stops polling; does not wait for polls under way, whose children their sources end."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
-        for polled in dict(self._polled).values():
-            polled.source.close()
+        ending = list(self._rounds.values())
+        for rounds in ending:
+            rounds.end()
+        for rounds in ending:
+            rounds.polled.source.close()
 
     @property
     def statuses(self) -> list[SourceStatus]:
-        """Every source's status, by name."""
-        return [polled.status for _, polled in sorted(dict(self._polled).items())]
+        """Every source's status, by name. What was skipped up to now is counted."""
+        found = sorted(dict(self._rounds).items())
+        for _, rounds in found:
+            rounds.count_skipped()
+        return [rounds.polled.status for _, rounds in found]
 
     def source(self, name: str) -> Source | None:
         """The running source of that name."""
-        polled = self._polled.get(name)
-        return None if polled is None else polled.source
+        rounds = self._rounds.get(name)
+        return None if rounds is None else rounds.polled.source
 
     def add(self, source: Source, interval: float) -> None:
-        """Polls `source` at once, then every `interval` seconds at a phase of this node's own."""
+        """Polls `source` at once, then every `interval` seconds at a phase of this node's own.
+
+        Closes it again where the host has no thread left for it.
+        """
         polled = Polled(source, interval, self._clock)
         self._metrics.know(source.name)
+        rounds = Rounds(polled, self._clock, self._metrics, lambda snapshot: self._polled(rounds, snapshot))
+        rounds.ask()
         with self._lock:
-            self._polled[source.name] = polled
-            self.poll_now(source.name)
-            self._schedule(polled, interval)
+            self._rounds[source.name] = rounds
+            if self._started:
+                self._begin(rounds)
 
     def poll_now(self, name: str) -> None:
         """Polls a source once, out of turn."""
-        polled = self._polled.get(name)
-        if polled is not None:
-            self._scheduler.add_job(self._run, DateTrigger(), (polled,), misfire_grace_time=None)
+        rounds = self._rounds.get(name)
+        if rounds is not None:
+            rounds.ask()
 
     def remove(self, name: str) -> None:
         """Stops polling a source and closes it."""
         with self._lock:
-            polled = self._polled.pop(name, None)
-            if polled is not None:
-                self._scheduler.remove_job(name)
-        if polled is not None:
-            polled.source.close()
+            rounds = self._rounds.pop(name, None)
+            if rounds is not None:
+                rounds.end()
+        if rounds is not None:
+            rounds.polled.source.close()
 
-    def _schedule(self, polled: Polled, interval: float) -> None:
-        polled.interval = interval
-        now = datetime.datetime.now(datetime.UTC)
-        phase = datetime.timedelta(seconds=interval * (0.5 + self._random.random() / 2))
-        self._scheduler.add_job(
-            self._run,
-            IntervalTrigger(seconds=interval, start_date=now + phase, jitter=interval * JITTER, timezone=datetime.UTC),
-            (polled,),
-            id=polled.source.name,
-            replace_existing=True,
-            max_instances=1,
-            coalesce=True,
-            misfire_grace_time=max(1, int(interval)),
-        )
-
-    def _run(self, polled: Polled) -> None:
+    def _begin(self, rounds: Rounds) -> None:
+        source = rounds.polled.source
         try:
-            snapshot = polled.poll(self._metrics)
-        except AlreadyRunning:
-            self._metrics.skipped.labels(polled.source.name).inc()
-            return
+            rounds.start()
+        except RuntimeError as error:
+            log.get().warning("source not started: no more threads on this host", source=source.name, error=str(error))
+            self.remove(source.name)
+
+    def _polled(self, rounds: Rounds, snapshot: Snapshot | None) -> None:
+        polled = rounds.polled
         with self._lock:
-            if self._polled.get(polled.source.name) is not polled:
+            if self._rounds.get(polled.source.name) is not rounds:
                 return  # removed by a reload while it was polling
-            self._stretch(polled)
+            self._stretch(rounds)
             self._deliver(polled, snapshot)
             if polled.blocked_at_last:
-                self.poll_now(polled.source.name)
+                rounds.ask()
 
-    def _stretch(self, polled: Polled) -> None:
+    def _stretch(self, rounds: Rounds) -> None:
+        polled = rounds.polled
         wanted = polled.stretched()
         # Small changes are left alone: rescheduling moves the phase.
         if abs(wanted - polled.interval) <= 0.2 * polled.interval and wanted != polled.configured_interval:
@@ -230,18 +284,4 @@ class Scheduler:
             return
         event = "polls take long: interval stretched" if wanted > polled.interval else "interval shortened again"
         log.get().warning(event, source=polled.source.name, interval_seconds=round(wanted, 2))
-        self._schedule(polled, wanted)
-
-    def _clock_stepped(self) -> None:
-        """Every due time is of a clock that is gone: all begin again from now."""
-        log.get().warning("the clock was set, or the host was asleep: polls are scheduled anew")
-        with self._lock:
-            for polled in self._polled.values():
-                self._schedule(polled, polled.interval)
-            for job in self._scheduler.get_jobs():
-                if isinstance(job.trigger, DateTrigger):
-                    job.modify(next_run_time=datetime.datetime.now(datetime.UTC))
-
-    def _skipped(self, event: JobEvent) -> None:
-        if event.job_id in self._polled:
-            self._metrics.skipped.labels(event.job_id).inc()
+        rounds.reschedule(wanted)

@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 
 # From when it is warm to the end; counts may waver by a poll under way, memory by what an allocator keeps.
-# Threads: the scheduler's pool has 8 at most (`scheduler.THREADS`) and begins one only when all that it has are at work.
+# Threads: a source has one of its own, and that of a source which a reload took away ends with the poll under way.
 LIMITS = {"descriptors": 4.0, "threads": 6.0, "children": 2.0, "PSS bytes": 4 << 20, "python blocks": 10_000.0}
 LIMITS |= {"python objects": 3000.0, "state bytes": 64 << 10, "journal bytes": 8 << 20}
 
