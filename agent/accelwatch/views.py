@@ -16,8 +16,8 @@ from accelwatch.readings.snapshot import Device
 
 
 class LinkView(msgspec.Struct, frozen=True):
-    """A link as it is shown: `reading` is `None` where only its counters are left; `own_counts` when they are shown by
-    its name and not with those of others.
+    """A link as it is shown: `reading` is `None` where only its counters are left; `own_…` when that count is shown by its
+    name and not with those of others.
     """
 
     name: str
@@ -26,7 +26,8 @@ class LinkView(msgspec.Struct, frozen=True):
     seen_up: bool
     drops: float | None
     errors: float | None
-    own_counts: bool = True
+    own_drops: bool = True
+    own_errors: bool = True
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,8 @@ class Views:
                     (owner, name) in self._seen_up,
                     drops.get(f"{kind.value}:{name}"),
                     errors.get(f"{kind.value}:{name}"),
-                    self._names.own(owner, f"{kind.value}:{name}"),
+                    self._names.own(owner, "link_drops", f"{kind.value}:{name}"),
+                    self._names.own(owner, "link_errors", f"{kind.value}:{name}"),
                 )
                 for name, kind in sorted(kinds.items(), key=lambda item: (item[1], len(item[0]), item[0]))
             )

@@ -17,7 +17,7 @@ def shown(counters: Counters, names: LinkNames, counter: str) -> dict[str, float
     """By label what is not 0, as the page has it."""
     totals: dict[str, float] = {}
     for label, total in counters.of(OWNER, counter).items():
-        label = label if names.own(OWNER, label) else REST
+        label = label if names.own(OWNER, counter, label) else REST
         totals[label] = totals.get(label, 0) + total
     return {label: total for label, total in totals.items() if total}
 
@@ -44,7 +44,7 @@ def test_no_series_falls_and_all_together_are_the_total_also_across_restarts() -
                 now = shown(counters, names, name)
                 assert all(now[label] >= total for label, total in before[name].items())
                 assert sum(now.values()) == counted[name]
-                assert len(now) <= NAMED_NVLINKS + 1
+                assert len(now) <= NAMED_NVLINKS[name] + 1
                 before[name] = now
 
 
@@ -54,9 +54,20 @@ def test_a_link_without_counts_takes_no_name_from_one_that_has_some() -> None:
     for number in range(18):
         counters.add(OWNER, "link_drops", f"nvlink:nvlink{number}", 0)
         names.counted(OWNER, f"nvlink:nvlink{number}")
-    counters.add(OWNER, "link_errors", "nvlink:nvlink17", 1)
+    counters.add(OWNER, "link_drops", "nvlink:nvlink17", 1)
     names.counted(OWNER, "nvlink:nvlink17")
-    assert [n for n in range(18) if names.own(OWNER, f"nvlink:nvlink{n}")] == [17]
+    assert [n for n in range(18) if names.own(OWNER, "link_drops", f"nvlink:nvlink{n}")] == [17]
+
+
+def test_links_that_had_errors_take_no_name_from_those_that_drop() -> None:
+    counters = Counters()
+    names = LinkNames(counters)
+    for counter, numbers in (("link_errors", range(18)), ("link_drops", (4, 9, 11))):
+        for number in numbers:
+            counters.add(OWNER, counter, f"nvlink:nvlink{number}", 1)
+            names.counted(OWNER, f"nvlink:nvlink{number}")
+    assert shown(counters, names, "link_errors") == {"nvlink:nvlink0": 1, REST: 17}
+    assert shown(counters, names, "link_drops") == {"nvlink:nvlink4": 1, "nvlink:nvlink9": 1, REST: 1}
 
 
 def test_links_of_other_kinds_have_names_from_the_first_and_ports_of_the_host_always() -> None:
@@ -67,8 +78,8 @@ def test_links_of_other_kinds_have_names_from_the_first_and_ports_of_the_host_al
         for label in labels:
             counters.add(owner, "link_drops", label, 0)
             names.counted(owner, label)
-    assert [names.own(OWNER, label) for label in labels] == [True] * NAMED_OTHERS + [False] * 2
-    assert all(names.own("host", label) for label in labels)
+    assert [names.own(OWNER, "link_drops", label) for label in labels] == [True] * NAMED_OTHERS + [False] * 2
+    assert all(names.own("host", "link_drops", label) for label in labels)
 
 
 def test_a_journal_of_before_gives_names_before_anything_is_shown() -> None:
@@ -80,6 +91,4 @@ def test_a_journal_of_before_gives_names_before_anything_is_shown() -> None:
     rows = [replace(row) for row in counters.take_changes()]
     loaded = Counters(rows)
     names = LinkNames(loaded)
-    assert shown(loaded, names, "link_errors") == {
-        "nvlink:nvlink2": 4, "nvlink:nvlink3": 4, "nvlink:nvlink5": 4, REST: 8,
-    }  # fmt: skip
+    assert shown(loaded, names, "link_errors") == {"nvlink:nvlink2": 4, REST: 16}

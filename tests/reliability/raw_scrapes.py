@@ -171,6 +171,9 @@ class Fleet:
             for class_ in CLASSES:
                 labels = {**device.labels, "class": class_, "fault_severity": "degrading"}
                 yield _key("accelwatch_fault_episodes_total", node, **labels), device.episodes[class_]
+                if device.episodes[class_]:
+                    nonzero = {**device.labels, "class": class_}
+                    yield _key("accelwatch_fault_episodes_nonzero_total", node, **nonzero), device.episodes[class_]
             if not device.slot:
                 continue
             driver = "2" if node == "m1" and minute >= MAINTENANCE.stop else "1"

@@ -47,7 +47,10 @@ def add_faults(lines: Lines, view: FaultView, classes: Mapping[str, FaultClass])
 
 def _add_episodes(device: Labels, counts: Mapping[str, float], classes: Mapping[str, FaultClass], lines: Lines) -> None:
     for name, class_ in classes.items():
-        lines.add(c.FAULT_EPISODES, (*device, name, class_.severity.value), counts.get(name, 0))
+        count = counts.get(name, 0)
+        lines.add(c.FAULT_EPISODES, (*device, name, class_.severity.value), count)
+        if count > 0:
+            lines.add(c.FAULT_EPISODES_NONZERO, (*device, name), count)
 
 
 def _add_exposure(device: Labels, seconds: Mapping[str, float], lines: Lines) -> None:

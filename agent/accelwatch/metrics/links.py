@@ -21,11 +21,14 @@ def add_links(lines: Lines, labels: tuple[str, str, str], links: Iterable[LinkVi
         reading = view.reading
         if view.seen_up and reading is not None and reading.state is not LinkState.UNKNOWN:
             lines.add(c.LINK_UP, link, int(reading.state is LinkState.UP))
-        for family, count in ((c.LINK_DROPS, view.drops), (c.LINK_ERRORS, view.errors)):
+        for family, count, own in (
+            (c.LINK_DROPS, view.drops, view.own_drops),
+            (c.LINK_ERRORS, view.errors, view.own_errors),
+        ):
             # A GPU has up to 18 NVLinks: of drops and errors only those that had some have a series.
             if not count and (count is None or view.kind is LinkKind.NVLINK):
                 continue
-            if view.own_counts:
+            if own:
                 lines.add(family, link, count)
             else:
                 shared[family, view.kind] = shared.get((family, view.kind), 0) + count
