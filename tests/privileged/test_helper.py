@@ -205,3 +205,12 @@ def test_hccn_queries_are_those_of_the_source() -> None:
     assert is_hccn_query(["-g", "-stat", "-i", "3"])
     for bad in (["-i", "0", "-ip", "-s"], ["-i", "0", "-link", "-s"], ["-i", "0;x", "-link", "-g"], [], ["-g"]):
         assert not is_hccn_query(bad)
+
+
+def test_it_is_small() -> None:
+    """It runs beside the agent on every node: what is heavy is imported with the first tool, and most nodes have none."""
+    heavy = ("argparse", "ctypes", "msgspec", "pathlib", "subprocess", "typing")
+    asked = f"import sys, accelwatch.privileged.helper; print([name for name in {heavy} if name in sys.modules])"
+    bare = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path = {sys.path}; {asked}"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert bare.stdout == "[]\n"

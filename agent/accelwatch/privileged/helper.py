@@ -7,26 +7,25 @@ sockets by systemd (systemd/accelwatch-helper*.socket); by hand: `python -m acce
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import errno
+import getopt
 import os
 import pwd
 import re
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from accelwatch.privileged.trust import who_may_change
+from accelwatch.privileged.local import HCCN_INSTALLED, LocalReads, PathLike
 from accelwatch.privileged.wire import QUESTION_BYTES, Answer, Question, question
-from accelwatch.sources.privileged import HCCN_INSTALLED, LocalReads
 from accelwatch.systemd import Notifier, given_sockets
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from accelwatch.sources.commands import Output, ToolRunner
 
@@ -40,6 +39,8 @@ HCCN_LIMIT_SECONDS = 60.0
 HCCN_QUERIES = frozenset(("-dev_info", "-link", "-link_stat", "-net_health", "-stat", "-speed", "-fec", "-optical"))
 # `FileDescriptorName=` of the two socket units.
 HELPER_NAME, EVENTS_NAME = "helper", "events"
+# `--user` a name or a number; without `--socket` on the socket that systemd gives.
+OPTIONS = ("user=", "socket=", "proc=", "kernel-log=", "hccn-tool=")
 _NUMBER = re.compile(r"[0-9]{1,4}")
 _CREDENTIALS = struct.Struct("3i")  # unix(7), struct ucred: pid, uid, gid
 _SO_PEERGROUPS = 59  # asm-generic/socket.h, since Linux 4.13
@@ -58,8 +59,8 @@ class Helper:
         listener: socket.socket,
         uid: int,
         *,
-        proc: Path,
-        kernel_log: Path,
+        proc: PathLike,
+        kernel_log: PathLike,
         hccn_tool: str | None,
         events: socket.socket | None = None,
     ) -> None:
@@ -164,6 +165,9 @@ class Helper:
     def _tool(self, question: Question, groups: Collection[int]) -> tuple[Answer, int | None]:
         if not is_hccn_query(question.arguments) or not 0 < question.timeout <= HCCN_LIMIT_SECONDS:
             raise Refused("hccn_tool: not a query that the agent makes")
+        from pathlib import Path
+
+        from accelwatch.privileged.trust import who_may_change
         from accelwatch.sources.base import SourceError, SourceTimeout
         from accelwatch.sources.commands import DRIVER_LIBRARIES, find_tool
 
@@ -236,14 +240,14 @@ def _send(client: socket.socket, answer: Answer, opened: int | None) -> None:
             os.close(opened)
 
 
-def listen(path: Path, uid: int) -> socket.socket:
+def listen(path: str, uid: int) -> socket.socket:
     """A socket at `path` for `uid` alone; one that an earlier helper left is replaced. Raises `OSError`."""
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+        os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        listener.bind(path)
     finally:
         os.umask(before)
     if uid != os.geteuid():
@@ -261,25 +265,29 @@ def _serve_or_end(helper: Helper) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="accelwatch-helper", description=__doc__)
-    parser.add_argument("--socket", type=Path, help="where to listen; without it on the socket that systemd gives")
-    parser.add_argument("--user", required=True, help="whose questions are answered: a name or a number")
-    parser.add_argument("--proc", type=Path, default=Path("/proc"))
-    parser.add_argument("--kernel-log", type=Path, default=Path("/dev/kmsg"))
-    parser.add_argument("--hccn-tool", default=None)
-    given = parser.parse_args(argv)
-    uid = int(given.user) if given.user.isdecimal() else pwd.getpwnam(given.user).pw_uid
+    given = {"--proc": "/proc", "--kernel-log": "/dev/kmsg"}
+    try:
+        options, rest = getopt.getopt(list(sys.argv[1:] if argv is None else argv), "", OPTIONS)
+        given.update(options)
+        if rest or "--user" not in given:
+            raise getopt.GetoptError(
+                f"unknown argument {rest[0]}" if rest else "whose questions are answered? --user NAME"
+            )
+    except getopt.GetoptError as error:
+        return _usage(str(error))
+    user, path = given["--user"], given.get("--socket")
+    uid = int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     sockets = given_sockets()
-    if given.socket is None and HELPER_NAME not in sockets:
-        parser.error(
+    if path is None and HELPER_NAME not in sockets:
+        return _usage(
             f"no --socket, and systemd gives none named {HELPER_NAME!r}: systemctl start accelwatch-helper.socket"
         )
     helper = Helper(
-        sockets[HELPER_NAME] if given.socket is None else listen(given.socket, uid),
+        sockets[HELPER_NAME] if path is None else listen(path, uid),
         uid,
-        proc=given.proc,
-        kernel_log=given.kernel_log,
-        hccn_tool=given.hccn_tool,
+        proc=given["--proc"],
+        kernel_log=given["--kernel-log"],
+        hccn_tool=given.get("--hccn-tool"),
         events=sockets.get(EVENTS_NAME),
     )
     threading.Thread(target=_serve_or_end, args=(helper,), daemon=True).start()
@@ -287,6 +295,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Notifier().send("READY=1")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     return 0
+
+
+def _usage(problem: str) -> int:
+    """As argparse has it, which is half a megabyte."""
+    print(f"accelwatch-helper: error: {problem}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ CAP_NET_ADMIN before Linux 6.6, and always the first network, user and process n
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import os
 import socket
 import struct
 import time
-from pathlib import Path
 
 _NETLINK_CONNECTOR = 11
 _CN_IDX_PROC, _CN_VAL_PROC, _LISTEN = 1, 1, 1
@@ -27,7 +27,7 @@ _ACKNOWLEDGED_WITHIN_SECONDS = 1.0
 # 10,000 exits in a second are about 8 MB of buffers; the follower looks every 50 ms.
 _BUFFER_BYTES = 4 << 20
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER, _SO_RCVBUFFORCE = 26, 27, 33
-_PID_NAMESPACE = Path("/proc/self/ns/pid")
+_PID_NAMESPACE = "/proc/self/ns/pid"
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # linux/proc_ns.h, PROC_PID_INIT_INO
 LONGEST = 256
 
@@ -38,7 +38,7 @@ def open_connector(given: socket.socket | None = None) -> socket.socket:
     `given` is one that systemd bound (`ListenNetlink=connector 1`) for a service in another network namespace, where
     the kernel has no connector: a copy of it is returned, without what came for an earlier reader.
     """
-    if _PID_NAMESPACE.exists() and _PID_NAMESPACE.stat().st_ino != _FIRST_PID_NAMESPACE:
+    if os.path.exists(_PID_NAMESPACE) and os.stat(_PID_NAMESPACE).st_ino != _FIRST_PID_NAMESPACE:
         raise OSError(errno.ENOTCONN, "this is another pid namespace than the host's: the kernel's pids are not ours")
     connector = _bound() if given is None else given.dup()
     try:
@@ -130,9 +130,6 @@ def _attach_filter(connector: socket.socket) -> None:
         (0x06, 0, 0, 0),  # drop
         (0x06, 0, 0, 0xFFFFFFFF),  # keep
     )
-    import ctypes
-
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in instructions))
-    connector.setsockopt(
-        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(instructions), ctypes.addressof(program))
-    )
+    program = array.array("B", b"".join(struct.pack("=HBBI", *line) for line in instructions))
+    address, _ = program.buffer_info()  # as ctypes has it too, for half a megabyte more
+    connector.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(instructions), address))
