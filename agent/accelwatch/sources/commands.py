@@ -10,7 +10,7 @@ import select
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,10 @@ OUTPUT_LIMIT_BYTES = 1 << 20
 REAP_SECONDS = 1.0
 # After the tool itself has ended, a child of its own may still hold the pipe: not waited for longer than this.
 PIPE_GRACE_SECONDS = 0.2
+# A tool is left alone for so long: most have ended by then, and to be woken at each of its writes costs more than to
+# read. One that prints more than a pipe holds (64 KiB, pipe(7)) waits for us meanwhile.
+QUIET_SECONDS = 0.25
+READ_BYTES = 1 << 16
 # Abandoned children cannot be ended by anybody; more of them would only pile up in the driver.
 ABANDONED_LIMIT = 3
 
@@ -76,14 +80,18 @@ class ToolRunner:
 
     def run(self, argv: Sequence[str], timeout: float) -> Output:
         """Runs `argv` within `timeout` seconds, waiting for the lock included."""
-        if self.abandoned >= ABANDONED_LIMIT:
+        if self._abandoned and self.abandoned >= ABANDONED_LIMIT:
             raise SourceTimeout(
                 f"{argv[0]}: {self.abandoned} earlier calls are stuck in the driver (state D) and cannot be killed; "
                 "not calling it again until one of them ends: reset the device or reboot the host"
             )
         deadline = time.monotonic() + timeout
-        with self._turn(argv[0], deadline):
+        lock = self._open_lock(argv[0])
+        try:
+            _take_turn(lock, argv[0], deadline)
             return self._run(argv, deadline, timeout)
+        finally:
+            os.close(lock)
 
     def _run(self, argv: Sequence[str], deadline: float, timeout: float) -> Output:
         try:
@@ -92,41 +100,24 @@ class ToolRunner:
             raise SourceError(f"{argv[0]}: cannot be started: {error.strerror}; expected an executable") from error
         try:
             stdout, stderr, flooded = _read(child, deadline)
-            timed_out = not flooded and not child.wait(max(0.0, deadline - time.monotonic()))
+            timed_out = not flooded and not child.over(max(0.0, deadline - time.monotonic()))
         finally:
             self._end(child)
-        command = " ".join(argv)
         if flooded:
-            raise SourceError(f"{command}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout))
+            raise SourceError(
+                f"{' '.join(argv)}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout)
+            )
         if timed_out:
-            raise SourceTimeout(f"{command}: no end within {timeout:g} s, killed", _text(stdout))
+            raise SourceTimeout(f"{' '.join(argv)}: no end within {timeout:g} s, killed", _text(stdout))
         assert child.status is not None  # noqa: S101 - it has ended, else it has timed out
         return Output(child.status, _text(stdout), _text(stderr))
 
     def _end(self, child: ToolChild) -> None:
-        """Kills what is left of the child's group and closes our ends of its pipes."""
+        """Kills what is left of the child's group, reaps it, and closes our ends of its pipes."""
         child.kill()
-        child.close()
         if not child.wait(REAP_SECONDS):
             self._abandoned.append(child)
-
-    @contextlib.contextmanager
-    def _turn(self, tool: str, deadline: float) -> Iterator[None]:
-        descriptor = self._open_lock(tool)
-        try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise SourceTimeout(
-                            f"{tool}: another process on this host kept using it (vendor tools run one at a time)"
-                        ) from None
-                    time.sleep(0.02)
-            yield
-        finally:
-            os.close(descriptor)
+        child.close()
 
     def _open_lock(self, tool: str) -> int:
         """To resolve the path and to look for the lock is a quarter of what a call costs: done when the tool is new."""
@@ -191,6 +182,21 @@ def tool_environment() -> dict[str, str]:
     return environment
 
 
+def _take_turn(lock: int, tool: str, deadline: float) -> None:
+    """The lock is given back with its descriptor."""
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise SourceTimeout(
+                    f"{tool}: another process on this host kept using it (vendor tools run one at a time)"
+                ) from None
+            time.sleep(0.02)
+        else:
+            return
+
+
 def _read(child: ToolChild, deadline: float) -> tuple[bytearray, bytearray, bool]:
     """Reads both pipes until they close, the deadline passes, or the output exceeds its limit."""
     out, err = bytearray(), bytearray()
@@ -198,24 +204,24 @@ def _read(child: ToolChild, deadline: float) -> tuple[bytearray, bytearray, bool
     poller = select.poll()
     for descriptor in buffers:
         poller.register(descriptor, select.POLLIN)
-    open_pipes = len(buffers)
-    ended_at: float | None = None
-    while open_pipes:
+    now = time.monotonic()
+    ended = child.rest(min(QUIET_SECONDS, max(0.0, deadline - now)))
+    until = min(deadline, time.monotonic() + PIPE_GRACE_SECONDS) if ended else deadline
+    while True:
         now = time.monotonic()
-        if now >= deadline or (ended_at is not None and now >= ended_at + PIPE_GRACE_SECONDS):
-            break
-        for descriptor, _ in poller.poll(min(deadline - now, PIPE_GRACE_SECONDS) * 1000):
-            data = os.read(descriptor, 1 << 16)
-            if not data:
-                poller.unregister(descriptor)
-                open_pipes -= 1
-                continue
+        for descriptor, events in poller.poll(max(0.0, min(until - now, PIPE_GRACE_SECONDS)) * 1000):
+            data = os.read(descriptor, READ_BYTES) if events & select.POLLIN else b""
             buffers[descriptor] += data
             if len(out) + len(err) > OUTPUT_LIMIT_BYTES:
                 return out, err, True
-        if ended_at is None and child.ended():
-            ended_at = time.monotonic()
-    return out, err, False
+            if not data or (events & select.POLLHUP and len(data) < READ_BYTES):  # nobody is left to write more
+                poller.unregister(descriptor)
+                del buffers[descriptor]
+        if not buffers or now >= until:  # what it had printed by then is still had
+            return out, err, False
+        if not ended and child.ended():
+            ended = True
+            until = min(deadline, time.monotonic() + PIPE_GRACE_SECONDS)
 
 
 def _text(data: bytes | bytearray) -> str:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-# Between two looks whether it has ended, where nothing tells of it.
+# Between two looks whether it has ended, where nothing tells of it: kernels before 5.3 have no descriptor of a process.
 _LOOK_SECONDS, _LOOK_LIMIT_SECONDS = 0.0005, 0.05
 # What Python ignores and a program expects to be ended by.
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ)
+_DEFAULTS = (int(signal.SIGPIPE), int(signal.SIGXFSZ))
 
 
 class ToolChild:
-    """Started by posix_spawn(3), which takes a third of the processor time of `subprocess.Popen`."""
+    """Started by posix_spawn(3), which takes a third of the processor time of `subprocess.Popen`.
+
+    Its end is told by a descriptor of the process, and by nothing else: to be woken also by what it prints, or by its
+    pipes when they close, is as dear as to read them.
+    """
 
     def __init__(
         self, argv: Sequence[str], environment: Mapping[bytes, bytes], withheld: Iterable[int] | None = None
@@ -25,6 +30,8 @@ class ToolChild:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         self.streams: tuple[int, ...] = (out_read, err_read)
+        self._end: int | None = None  # readable once it has ended
+        self._over = False  # seen to be so
         try:
             self.pid = os.posix_spawnp(
                 argv[0],
@@ -48,6 +55,7 @@ class ToolChild:
         finally:
             os.close(out_write)
             os.close(err_write)
+        self._end = _descriptor_of(self.pid)
 
     def ended(self) -> bool:
         """Whether it has; then it is reaped."""
@@ -61,8 +69,15 @@ class ToolChild:
                     self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
 
-    def wait(self, seconds: float) -> bool:
-        """Whether it has ended within so long."""
+    def over(self, seconds: float) -> bool:
+        """Whether it has ended within so long; only `ended` reaps it."""
+        if self._over or self.status is not None:
+            return True
+        if self._end is not None:
+            poller = select.poll()
+            poller.register(self._end, select.POLLIN)
+            self._over = bool(poller.poll(seconds * 1000))
+            return self._over
         deadline, pause = time.monotonic() + seconds, _LOOK_SECONDS
         while not self.ended():
             left = deadline - time.monotonic()
@@ -72,16 +87,40 @@ class ToolChild:
             pause = min(2 * pause, _LOOK_LIMIT_SECONDS)
         return True
 
+    def rest(self, seconds: float) -> bool:
+        """As `over`, but where only its pipes tell of its end it returns when one closes; never for what it prints."""
+        if self._end is not None:
+            return self.over(seconds)
+        poller = select.poll()
+        for descriptor in self.streams:
+            poller.register(descriptor, 0)
+        poller.poll(seconds * 1000)
+        return self.ended()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended within so long; then it is reaped."""
+        return self.ended() or (self.over(seconds) and self.ended())
+
     def kill(self) -> None:
         """It, and what it has started in its group, also after its own end."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Our ends of its pipes."""
+        """Our ends of its pipes, and what tells of its end."""
         for descriptor in self.streams:
             os.close(descriptor)
-        self.streams = ()
+        if self._end is not None:
+            os.close(self._end)
+        self.streams, self._end = (), None
+
+
+def _descriptor_of(pid: int) -> int | None:
+    """Of a child; `None` where the kernel has no such thing, or no more, or the child has been reaped."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # a Python built for an older kernel has no such function
+        return None
 
 
 def inheritable() -> list[int]:
