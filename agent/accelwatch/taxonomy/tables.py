@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def read_table(path: Path, family: str) -> list[Entry]:
 
 
 def _code(path: Path, line: int, family: str, row: list[str]) -> Code:
-    code, class_, severity, rank, flags, name, meaning, action = row
+    code, class_, severity, rank, flags, name, *texts = row
+    # The agent keeps 1,500 codes, with 22 classes and a few hundred different texts.
+    class_, meaning, action = map(sys.intern, (class_, *texts))
     if not code or not class_ or not name:
         raise complaint(path, line, "a code needs code, class and name")
     if rank and not rank.isdecimal():
