@@ -63,6 +63,44 @@ def test_one_poll_costs_one_table_and_slow_queries_come_once_in_their_period() -
     assert max(loads) <= min(loads) + 3
 
 
+def test_what_the_table_tells_is_not_asked_for() -> None:
+    """Load is in it; where the first table lacks it, the query is made until it is there."""
+    tools = SimulatedTools(node_of("910B", 2))
+    (first, second), clock = tools.node.ascend, FakeClock()
+    first.utilization_percent = None
+    npu_smi = source(tools, clock)
+    npu_smi.poll()
+    assert [call for call in tools.calls if "usages" in call] == ["info -t usages -i 0"]
+    first.utilization_percent = 40
+    tools.calls.clear()
+    for _ in range(7):
+        clock.now += 10
+        npu_smi.poll()
+    assert not any("usages" in call for call in tools.calls)
+    second.utilization_percent = None
+    for _ in range(7):  # `common`, which has it too, is asked again meanwhile
+        clock.now += 10
+        npu_smi.poll()
+    assert {call for call in tools.calls if "usages" in call} == {"info -t usages -i 1"}
+
+
+def test_an_answer_is_parsed_when_it_comes_and_not_at_each_poll() -> None:
+    tools, clock = SimulatedTools(node_of("A3", 2)), FakeClock()
+    npu_smi = source(tools, clock)
+    first = npu_smi.poll().devices[1]
+    tools.calls.clear()
+    second = npu_smi.poll().devices[1]
+    assert not {"info -t hccs -i 0 -c 1", "info -t ecc -i 0"} & set(tools.calls)
+    for before, after in zip(first.links or (), second.links or (), strict=True):
+        assert before is after or before.link == "sio0"
+    assert first.ecc is second.ecc
+    tools.node.ascend[1].ecc = {"hbm_single": 5}
+    for _ in range(6):
+        clock.now += 10
+        third = npu_smi.poll().devices[1]
+    assert {(count.kind.value, count.count) for count in third.ecc or () if count.count} == {("corrected", 5)}
+
+
 def test_slow_queries_stop_at_their_share_of_the_time() -> None:
     """A tool that takes two seconds a call does not eat the interval."""
     clock = FakeClock()

@@ -11,8 +11,8 @@ from accelwatch.simulator.host_files import HostFiles
 from accelwatch.simulator.scenario import NodeSpec
 from accelwatch.sources.npu_smi import NpuSmi
 from accelwatch.sources.npu_smi_host import (
+    ChipsOnHost,
     PciAccelerator,
-    count_on_bus,
     parse_lspci,
     parse_version_info,
     pci_devices,
@@ -47,17 +47,44 @@ def test_ascend_accelerators_on_pci_are_counted(tmp_path: Path) -> None:
     device(tmp_path, "0000:06:00.0", kind="0x020000")
     (device(tmp_path, "0000:01:00.1") / "physfn").symlink_to("../0000:01:00.0")
     (tmp_path / "0000:ff:00.0").mkdir()  # removed while it was read
-    assert count_on_bus(tmp_path, None) == 3
+    assert ChipsOnHost(tmp_path, None).count() == 3
+
+
+def test_what_a_device_is_is_read_once_and_again_of_another_at_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large host has hundreds of devices, and this is asked at every poll."""
+    bus = tmp_path / "bus"
+    for number in range(3):
+        device(bus, f"0000:0{number}:00.0")
+    halfway = bus / "0000:05:00.0"
+    halfway.mkdir()
+    read: list[str] = []
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path: (read.append(path.parent.name), read_text(path))[1])
+    chips = ChipsOnHost(bus, None)
+    assert [chips.count() for _ in range(3)] == [3, 3, 3]
+    assert read.count("0000:01:00.0") == 3  # vendor, class and device
+    for name, text in (("vendor", "0x19e5"), ("class", "0x120000"), ("device", "0xd802")):
+        (halfway / name).write_text(text + "\n")
+    assert chips.count() == 4
+    network_card = device(tmp_path / "other", "0000:01:00.0", kind="0x020000")
+    (bus / "0000:01:00.0").rename(tmp_path / "removed")
+    assert chips.count() == 3
+    network_card.rename(bus / "0000:01:00.0")
+    assert chips.count() == 3
+    device(bus, "0000:06:00.0")
+    assert chips.count() == 4
 
 
 def test_device_nodes_count_where_pci_shows_none(tmp_path: Path) -> None:
     """A chip of a SoC or on UnifiedBus is not on PCI; without either nothing is known, which is not 0."""
     for name in ("davinci0", "davinci1", "davinci_manager", "null"):
         (tmp_path / name).touch()
-    assert count_on_bus(tmp_path / "absent", tmp_path) == 2
-    assert count_on_bus(None, tmp_path) == 2
-    assert count_on_bus(None, tmp_path / "absent") is None
-    assert count_on_bus(None, None) is None
+    assert ChipsOnHost(tmp_path / "absent", tmp_path).count() == 2
+    assert ChipsOnHost(None, tmp_path).count() == 2
+    assert ChipsOnHost(None, tmp_path / "absent").count() is None
+    assert ChipsOnHost(None, None).count() is None
 
 
 def test_a_container_does_not_know_its_share_of_pci(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,10 +115,10 @@ def test_a_simulated_host_shows_its_chips_to_its_agent(tmp_path: Path) -> None:
     host.write(node)
     sysfs = config.load(tmp_path / "accelwatch.yml").sources.npu_smi.sysfs
     assert sysfs is not None
-    assert count_on_bus(Path(sysfs), None) == 3
+    assert ChipsOnHost(Path(sysfs), None).count() == 3
     node.ascend[1].present = False
     host.write(node)
-    assert count_on_bus(Path(sysfs), None) == 2
+    assert ChipsOnHost(Path(sysfs), None).count() == 2
 
 
 def test_lspci_lines_with_and_without_numbers() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 Read = TypeVar("Read")
+Part = TypeVar("Part", bound=Mapping[Any, Any])
+More = ParamSpec("More")
 
 
 class KeptAnswer:
@@ -16,11 +18,27 @@ class KeptAnswer:
     def __init__(self, output: str, at: float) -> None:
         self.output = output
         self.at = at
-        self._read: dict[Callable[[str], Any], Any] = {}
+        self._read: dict[Any, Any] = {}
 
     def read(self, parse: Callable[[str], Read]) -> Read:
         """What `parse` makes of it, the very same object each time: nobody may change it."""
         if parse not in self._read:
             self._read[parse] = parse(self.output)
         result: Read = self._read[parse]
+        return result
+
+    def read_part(
+        self,
+        split: Callable[[str], Mapping[int, Part]],
+        number: int | None,
+        parse: Callable[Concatenate[Part, More], Read],
+        *more: More.args,
+        **none: More.kwargs,
+    ) -> Read:
+        """As `read`, of one part of those that `split` finds; of an empty one where there is none of that number."""
+        key = (split, number, parse, *more)
+        if key not in self._read:
+            part: Any = {} if number is None else self.read(split).get(number, {})
+            self._read[key] = parse(part, *more, **none)
+        result: Read = self._read[key]
         return result

@@ -17,10 +17,10 @@ from accelwatch.readings.snapshot import Snapshot
 from accelwatch.sources import npu_smi_queries as queries
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.commands import Runner, find_tool
-from accelwatch.sources.npu_smi_device import LIST, MAP, Chips
+from accelwatch.sources.kept_answer import KeptAnswer
+from accelwatch.sources.npu_smi_device import LIST, MAP, Chips, fault_events
 from accelwatch.sources.npu_smi_errors import explain, unsupported
-from accelwatch.sources.npu_smi_faults import parse_fault_events
-from accelwatch.sources.npu_smi_host import count_on_bus
+from accelwatch.sources.npu_smi_host import ChipsOnHost
 from accelwatch.sources.npu_smi_info import ChipRow, Info, parse_info
 from accelwatch.sources.npu_smi_naming import named
 from accelwatch.sources.npu_smi_schedule import SIXTY, Query, Schedule
@@ -62,7 +62,7 @@ class NpuSmi:
         self._interval = interval
         self._runner = Patience(runner, clock)
         self._clock = clock
-        self._pci, self._dev = pci, dev
+        self._on_host = ChipsOnHost(pci, dev)
         self._schedule = Schedule(clock, interval, timeout)
         self._chips: dict[tuple[int, int], ChipRow] = {}  # as last seen whole, for chips without a first line
         self._info: Info | None = None
@@ -104,7 +104,7 @@ class NpuSmi:
         problems += self._ask_due(started, everything)
         return Snapshot(
             devices=Chips(info, rows, self._chips.keys(), self._schedule).devices(),
-            devices_on_bus=count_on_bus(self._pci, self._dev),
+            devices_on_bus=self._on_host.count(),
             complete=complete,
             problems=(*info.problems, *problems),
             blocked=self._runner.blocked,
@@ -158,9 +158,10 @@ class NpuSmi:
         if unsupported(output, 0):
             self._schedule.refuse(query)
             return []
-        if not _answers(query, output):
+        answer = KeptAnswer(output, self._clock.monotonic())
+        if not _answers(query, answer):
             return [f"{explain(' '.join(['npu-smi', *query.arguments]), output)}: {output.strip()[:100]!r}"]
-        self._schedule.keep(query, output)
+        self._schedule.keep(query, answer)
         return []
 
     def _ask_due(self, started: float, everything: bool) -> list[str]:
@@ -193,7 +194,6 @@ class NpuSmi:
         yield from (Query("board", npu, period=SIXTY) for npu in npus)
         yield LIST
         yield from (Query("common", npu) for npu in npus)
-        yield from (Query("usages", npu) for npu in npus)
         yield from (Query("memory", npu) for npu in npus)
         yield from self._fallbacks()
 
@@ -216,6 +216,8 @@ class NpuSmi:
                 yield Query("temp", npu)
             if row.power_watts is None and queries.number(common, "NPU Real-time Power(W)") is None:
                 yield Query("power", npu)
+            if row.utilization_ratio is None and queries.number(common, "Aicore Usage Rate(%)") is None:
+                yield Query("usages", npu)
             info = self._info
             nameless = info is not None and any(p.npu_id == npu and not p.process.name for p in info.processes)
             if info is not None and (not info.has_process_table or nameless):
@@ -233,28 +235,36 @@ class _Failed(SourceError):
         self.status = status
 
 
-_NEEDED: dict[str, Callable[[str], object]] = {
-    "-m": queries.parse_map,
-    "-l": queries.parse_list,
-    "health": lambda output: any(queries.parse_health(block) for block in queries.blocks(output).values()),
-    "current-fault-event": lambda output: parse_fault_events(output) is not None,
-    "ecc": lambda output: any(queries.parse_ecc(block) for block in queries.blocks(output).values()),
-    "proc-mem": lambda output: queries.parse_processes(output) is not None,
-    "board": lambda output: any("PCIe Bus Info" in b or "Chip Name" in b for b in queries.blocks(output).values()),
-    "hccs": lambda output: any(key.startswith(("hccs", "xlink")) for b in queries.blocks(output).values() for key in b),
-    "sio-info": lambda output: any("RX Error Count" in block for block in queries.blocks(output).values()),
+_NEEDED: dict[str, Callable[[KeptAnswer], object]] = {
+    "-m": lambda answer: answer.read(queries.parse_map),
+    "-l": lambda answer: answer.read(queries.parse_list),
+    "health": lambda answer: any(answer.read_part(queries.blocks, n, queries.parse_health) for n in _chips(answer)),
+    "current-fault-event": lambda answer: answer.read(fault_events)[0] is not None,
+    "ecc": lambda answer: any(answer.read_part(queries.blocks, n, queries.parse_ecc) for n in _chips(answer)),
+    "proc-mem": lambda answer: answer.read(queries.parse_processes) is not None,
+    "board": lambda answer: any("PCIe Bus Info" in b or "Chip Name" in b for b in _blocks(answer)),
+    "hccs": lambda answer: any(key.startswith(("hccs", "xlink")) for block in _blocks(answer) for key in block),
+    "sio-info": lambda answer: any("RX Error Count" in block for block in _blocks(answer)),
 }
 
 
-def _has_units(output: str) -> bool:
+def _chips(answer: KeptAnswer) -> Collection[int]:
+    return answer.read(queries.blocks).keys()
+
+
+def _blocks(answer: KeptAnswer) -> Collection[queries.Block]:
+    return answer.read(queries.blocks).values()
+
+
+def _has_units(answer: KeptAnswer) -> bool:
     """A key with its unit, as in `Temperature(C)`."""
-    return any("(" in key for block in queries.blocks(output).values() for key in block)
+    return any("(" in key for block in _blocks(answer) for key in block)
 
 
-def _answers(query: Query, output: str) -> bool:
+def _answers(query: Query, answer: KeptAnswer) -> bool:
     """Whether the fields that the query is for are there: some failures end with status 0."""
     needed = _NEEDED.get(query.type, _has_units)
-    return bool(needed(output))
+    return bool(needed(answer))
 
 
 def _cut(info: Info, problem: str) -> Info:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Concatenate
 
 from accelwatch.readings.health import FaultEvent, Health
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor, normalise_pci
@@ -12,6 +13,7 @@ from accelwatch.readings.sensors import Clock as DeviceClock
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.snapshot import Device
 from accelwatch.sources import npu_smi_queries as queries
+from accelwatch.sources.kept_answer import More, Read
 from accelwatch.sources.npu_smi_faults import parse_fault_events
 from accelwatch.sources.npu_smi_info import ChipRow, Info
 from accelwatch.sources.npu_smi_schedule import SIXTY, Query, Schedule
@@ -36,6 +38,7 @@ class Chips:
         self._info = info
         self._rows = rows
         self._known = known
+        self._schedule = schedule
         self._read = schedule.read
         self._map = self._read(MAP, queries.parse_map) or []
 
@@ -46,27 +49,43 @@ class Chips:
     def _block(self, query: Query, chip: int) -> queries.Block:
         return (self._read(query, queries.blocks) or {}).get(chip, {})
 
-    def _own_block(self, query: Query, npu: int, chip: int) -> queries.Block:
-        """As `_block`, for what must not be another chip's: an answer without chip ids is of the only chip there is.
+    def _own(self, query: Query, npu: int, chip: int) -> int | None:
+        """The number of the block that is this chip's own: an answer without chip ids is of the only chip there is.
 
         A card that has lost a chip can answer as one with a single chip does.
         """
         if self._read(query, queries.numbered) is not False:
-            return self._block(query, chip)
+            return chip
         there = [row.chip_id or 0 for row in self._rows if (row.npu_id or 0) == npu]
-        return self._block(query, 0) if there == [chip] else {}
+        return 0 if there == [chip] else None
 
-    def _of_chip(self, kind: str, npu: int, chip: int) -> queries.Block:
+    def _parsed(
+        self,
+        query: Query,
+        number: int | None,
+        parse: Callable[Concatenate[queries.Block, More], Read | None],
+        *more: More.args,
+        **none: More.kwargs,
+    ) -> Read | None:
+        """What `parse` makes of a block of the query's last answer, once for each answer."""
+        answer = self._schedule.fresh(query)
+        return None if answer is None else answer.read_part(queries.blocks, number, parse, *more, **none)
+
+    def _of_chip(
+        self, kind: str, npu: int, chip: int, parse: Callable[[queries.Block, DeviceKey], Read | None], key: DeviceKey
+    ) -> Read | None:
         """The answer of a query that needs its chip named, except on 950; it may repeat the chip's id or not."""
         for query in (Query(kind, npu, chip), Query(kind, npu)):
-            if block := self._block(query, chip) or self._block(query, 0):
-                return block
-        return {}
+            for number in (chip, 0):
+                if self._block(query, number):
+                    return self._parsed(query, number, parse, key)
+        return None
 
     def _device(self, row: ChipRow) -> Device:
         npu, chip = row.npu_id or 0, row.chip_id or 0
         key = DeviceKey(Vendor.ASCEND, f"npu{npu}/chip{chip}")
-        ecc = queries.parse_ecc(self._own_block(Query("ecc", npu), npu, chip))
+        ecc_query = Query("ecc", npu)
+        ecc = self._parsed(ecc_query, self._own(ecc_query, npu, chip), queries.parse_ecc)
         return Device(
             identity=self._identity(key, row),
             sensors=self._sensors(row),
@@ -79,7 +98,8 @@ class Chips:
 
     def _health(self, row: ChipRow) -> Health:
         npu, chip = row.npu_id or 0, row.chip_id or 0
-        health = queries.parse_health(self._own_block(Query("health", npu), npu, chip))
+        query = Query("health", npu)
+        health = self._parsed(query, self._own(query, npu, chip), queries.parse_health)
         events = self._events(npu, chip)
         codes = None if events is None else tuple(event.code for event in events)
         return Health(
@@ -91,14 +111,14 @@ class Chips:
 
     def _events(self, npu: int, chip: int) -> tuple[FaultEvent, ...] | None:
         for query in (Query("current-fault-event", npu, chip), Query("current-fault-event", npu)):
-            answer = self._read(query, _fault_events)
+            answer = self._read(query, fault_events)
             if answer is not None:
                 return answer[0]
         return None
 
     def _links(self, key: DeviceKey, npu: int, chip: int) -> tuple[Link, ...] | None:
-        sio = queries.parse_sio(self._of_chip("sio-info", npu, chip), key)
-        links = queries.parse_hccs(self._of_chip("hccs", npu, chip), key)
+        sio = self._of_chip("sio-info", npu, chip, queries.parse_sio, key)
+        links = self._of_chip("hccs", npu, chip, queries.parse_hccs, key) or ()
         return (links if sio is None else (*links, sio)) or None
 
     def _identity(self, key: DeviceKey, row: ChipRow) -> Identity:
@@ -184,7 +204,7 @@ class Chips:
         return (self._read(proc_mem, queries.processes_of_chips) or {}).get(row.chip_id or 0)
 
 
-def _fault_events(output: str) -> tuple[tuple[FaultEvent, ...] | None]:
+def fault_events(output: str) -> tuple[tuple[FaultEvent, ...] | None]:
     """An answer without events is an answer."""
     return (parse_fault_events(output),)
 

@@ -57,23 +57,42 @@ def pci_devices(root: Path) -> Path | None:
     return root / "sys/bus/pci/devices"
 
 
-def count_on_bus(pci: Path | None, dev: Path | None) -> int | None:
-    """Ascend accelerators of the host: those on PCI, else the driver's nodes `/dev/davinciN`; `None` without either.
+class ChipsOnHost:
+    """Counts Ascend accelerators of the host: those on PCI, else the driver's nodes `/dev/davinciN`.
 
     Chips of a SoC (310B) and on UnifiedBus (some 950) are not on PCI. A virtual function is no chip of its own.
     """
-    return (pci and _on_pci(pci)) or (dev and _nodes(dev)) or None
+
+    def __init__(self, pci: Path | None, dev: Path | None) -> None:
+        """`pci`: see `pci_devices`; `dev`: /dev."""
+        self._pci, self._dev = pci, dev
+        # What a device is never changes, and a large host has hundreds of them: each is read once. One that comes to
+        # the address of another has another inode (kernfs numbers each entry of sysfs when it is made).
+        self._known: dict[tuple[str, int], bool] = {}
+
+    def count(self) -> int | None:
+        """`None` without either."""
+        return (self._pci and self._on_pci(self._pci)) or (self._dev and _nodes(self._dev)) or None
+
+    def _on_pci(self, devices: Path) -> int:
+        try:
+            with os.scandir(devices) as entries:
+                found = [(entry.name, entry.inode()) for entry in entries]
+        except OSError:
+            return 0
+        known: dict[tuple[str, int], bool] = {}
+        for entry in found:
+            told = self._known.get(entry)
+            if told is None:
+                told = _is_accelerator(devices / entry[0])
+            if told is not None:
+                known[entry] = told
+        self._known = known
+        return sum(known.values())
 
 
-def _on_pci(devices: Path) -> int:
-    try:
-        entries = sorted(os.listdir(devices))
-    except OSError:
-        return 0
-    return sum(_is_accelerator(devices / entry) for entry in entries)
-
-
-def _is_accelerator(device: Path) -> bool:
+def _is_accelerator(device: Path) -> bool | None:
+    """`None`: it was removed just now."""
     try:
         return (
             (device / "vendor").read_text().strip().lower() == HUAWEI
@@ -82,7 +101,7 @@ def _is_accelerator(device: Path) -> bool:
             and not (device / "physfn").exists()
         )
     except (OSError, UnicodeDecodeError):
-        return False  # it was removed just now
+        return None
 
 
 def _nodes(dev: Path) -> int:

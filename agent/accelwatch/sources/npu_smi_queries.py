@@ -20,7 +20,6 @@ from accelwatch.sources.npu_smi_values import decimal, integer
 
 Block = dict[str, str]
 
-_LINE = re.compile(r"^\s*(.*?)\s*:\s?(.*?)\s*$")
 _CARD_KEYS = frozenset(("NPU ID", "Chip Count"))
 _ECC_COUNT = re.compile(r"^(DDR|HBM) (Single|Double)[ -]Bit (Error Count|Aggregate Total Err Cnt)$", re.IGNORECASE)
 _BARE_ECC_COUNT = re.compile(r"^(Single|Double)[ -]Bit Error Count$", re.IGNORECASE)
@@ -60,7 +59,7 @@ def blocks(output: str) -> dict[int, Block]:
 
 def numbered(output: str) -> bool:
     """Whether the answer says which chip its values are of."""
-    return any(key == "Chip ID" for paragraph in _paragraphs(output) for key, _ in paragraph)
+    return "Chip ID" in output and any(_pair(line)[0] == "Chip ID" for line in output.splitlines() if ":" in line)
 
 
 def _paragraphs(output: str) -> list[list[tuple[str, str]]]:
@@ -68,9 +67,15 @@ def _paragraphs(output: str) -> list[list[tuple[str, str]]]:
     for line in output.splitlines():
         if not line.strip():
             paragraphs.append([])
-        elif match := _LINE.match(line):
-            paragraphs[-1].append((match[1], match[2]))
+        elif ":" in line:
+            paragraphs[-1].append(_pair(line))
     return paragraphs
+
+
+def _pair(line: str) -> tuple[str, str]:
+    """What stands before the first colon and behind it, without the one blank that belongs to the colon."""
+    key, _, value = line.partition(":")
+    return key.strip(), (value[1:] if value[:1].isspace() else value).rstrip()
 
 
 def _of_mcu(paragraph: list[tuple[str, str]]) -> bool:
@@ -137,14 +142,14 @@ def parse_list(output: str) -> dict[int, Block]:
     result: dict[int, Block] = {}
     current: Block | None = None
     for line in output.splitlines():
-        match = _LINE.match(line)
-        if match is None:
+        if ":" not in line:
             continue
-        if match[1] == "NPU ID":
-            npu = integer(match[2])
+        key, value = _pair(line)
+        if key == "NPU ID":
+            npu = integer(value)
             current = None if npu is None else result.setdefault(npu, {})
         elif current is not None:
-            current[match[1]] = match[2]
+            current[key] = value
     return result
 
 

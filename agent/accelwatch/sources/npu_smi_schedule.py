@@ -59,11 +59,11 @@ class Schedule:
         """In this poll."""
         return self._asked.get(query) == self.polls
 
-    def keep(self, query: Query, output: str) -> None:
+    def keep(self, query: Query, answer: KeptAnswer) -> None:
         """A good answer."""
         self._refused.pop(query, None)
         self._answered.add(query)
-        self._answers[query] = KeptAnswer(output, self._clock.monotonic())
+        self._answers[query] = answer
 
     def refuse(self, query: Query) -> None:
         """The tool, or the device, says that it has no such query."""
@@ -77,14 +77,17 @@ class Schedule:
         """Another version of the tool, or another chip, may know what was refused."""
         self._refused.clear()
 
-    def fresh(self, query: Query) -> str | None:
+    def fresh(self, query: Query) -> KeptAnswer | None:
         """Its last answer, while that holds."""
-        answer = self._fresh(query)
-        return None if answer is None else answer.output
+        answer = self._answers.get(query)
+        if answer is None:
+            return None
+        age = self._clock.monotonic() - answer.at
+        return answer if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
 
     def read(self, query: Query, parse: Callable[[str], Read]) -> Read | None:
         """What `parse` makes of its last answer, while that holds; the same object each time, which nobody changes."""
-        answer = self._fresh(query)
+        answer = self.fresh(query)
         return None if answer is None else answer.read(parse)
 
     def due(self, candidates: Sequence[Query], all_of_them: bool) -> Iterator[Query]:
@@ -98,13 +101,6 @@ class Schedule:
         due = [query for query in candidates if self._waits(query) >= 1]
         # Where time is short the one that waits longest by its own period comes first, so that none starves.
         yield from sorted(due, key=lambda query: -self._waits(query) * _URGENCY.get(query.type, 1))
-
-    def _fresh(self, query: Query) -> KeptAnswer | None:
-        answer = self._answers.get(query)
-        if answer is None:
-            return None
-        age = self._clock.monotonic() - answer.at
-        return answer if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
 
     def _waits(self, query: Query) -> float:
         """How many of its periods ago it was asked."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_INTEGER = re.compile(r"[0-9]{1,20}", re.ASCII)  # 64-bit counters have 20 digits
+_INTEGER_DIGITS = 20  # of 64-bit counters
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
 _ALONE = re.compile(rf"(?<![0-9.]){_DECIMAL.pattern}(?![0-9.])", re.ASCII)
 _HEXADECIMAL = re.compile(r"0[xX][0-9A-Fa-f]{1,16}", re.ASCII)
@@ -16,7 +16,9 @@ _HEXADECIMAL = re.compile(r"0[xX][0-9A-Fa-f]{1,16}", re.ASCII)
 
 def integer(text: str | None) -> int | None:
     """A count; `NA`, `-`, `Failed` and the like are `None`."""
-    return int(text) if text is not None and _INTEGER.fullmatch(text) else None
+    if text is None or not text.isdigit() or not text.isascii() or len(text) > _INTEGER_DIGITS:
+        return None
+    return int(text)
 
 
 def decimal(text: str | None) -> float | None:
