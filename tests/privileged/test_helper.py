@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from accelwatch.privileged.helper import HCCN_QUERIES, is_hccn_query
+from accelwatch.privileged.helper import AT_ONCE, HCCN_QUERIES, is_hccn_query
 from accelwatch.privileged.remote import RemoteReads
 from accelwatch.sources import hccn_tool
 from accelwatch.sources.base import SourceError, SourceTimeout
@@ -214,3 +215,28 @@ def test_it_is_small() -> None:
     bare = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path = {sys.path}; {asked}"],
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert bare.stdout == "[]\n"
+
+
+def test_questions_that_block_hold_up_no_other(host: Host) -> None:
+    """Seven tools that hang at once, one place left: what is asked beside them is answered, and after them all are."""
+    host.start()
+    ended: list[SourceTimeout] = []
+
+    def hang() -> None:
+        with pytest.raises(SourceTimeout) as raised:
+            host.reads.hccn_tool([str(host.tool), "-i", "0", "-optical", "-g"], 1.5)
+        ended.append(raised.value)
+
+    hanging = [threading.Thread(target=hang) for _ in range(AT_ONCE - 1)]
+    for one in hanging:
+        one.start()
+    time.sleep(0.5)  # all are there
+    for _ in range(50):
+        assert host.reads.open_files(host.proc, 7) == ["/dev/davinci3"]
+    assert ended == [], "answered behind the tools"
+    for one in hanging:
+        one.join()
+    assert len(ended) == AT_ONCE - 1
+    assert host.said == []
+    assert host.helper is not None
+    assert len(os.listdir(f"/proc/{host.helper.pid}/task")) <= AT_ONCE + 1

@@ -70,29 +70,47 @@ class Helper:
         self._kernel_log = kernel_log
         self._hccn_tool = hccn_tool
         self._reads = LocalReads(_Tools(), events)
-        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._lock = threading.Lock()
+        self._threads = self._waiting = 1
         self._second, self._asked = 0, 0
 
     def serve(self) -> None:
         """Until the listener is closed."""
         self._listener.listen(32)
+        self._take_questions()
+
+    def _take_questions(self) -> None:
+        """On up to `AT_ONCE` threads. Each has another wait while it is at work, so that one that blocks holds up none;
+        a thread for each question would be a third of what a question costs.
+        """
         while True:
-            self._places.acquire()
             try:
                 client, _ = self._listener.accept()
             except OSError as error:
-                self._places.release()
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ECONNABORTED):
                     time.sleep(0.1)
                     continue
                 return
-            self._pace()
+            with self._lock:
+                self._pace()
+                self._waiting -= 1
+                self._have_another_wait()
             try:
-                threading.Thread(target=self._serve_one, args=(client,), daemon=True).start()
-            except RuntimeError:  # no more threads for now: who asked is closed out and asks again
-                client.close()
-                self._places.release()
-                time.sleep(0.1)
+                self._serve_one(client)
+            except Exception:  # noqa: BLE001 - a loop edge: who asked is closed out and asks again
+                sys.excepthook(*sys.exc_info())
+            with self._lock:
+                self._waiting += 1
+
+    def _have_another_wait(self) -> None:
+        if self._waiting or self._threads >= AT_ONCE:
+            return
+        try:
+            threading.Thread(target=self._take_questions, daemon=True).start()
+        except RuntimeError:
+            return  # no more threads on this host for now: one question after the other
+        self._threads += 1
+        self._waiting += 1
 
     def _pace(self) -> None:
         now = time.monotonic()
@@ -103,16 +121,13 @@ class Helper:
             time.sleep(int(now) + 1 - now)
 
     def _serve_one(self, client: socket.socket) -> None:
-        try:
-            with client, contextlib.suppress(OSError):
-                client.settimeout(CLIENT_SECONDS)
-                credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-                if _CREDENTIALS.unpack(credentials)[1] != self._uid:
-                    return
-                answer, opened = self._answer(_line(client), lambda: _groups(client))
-                _send(client, answer, opened)
-        finally:
-            self._places.release()
+        with client, contextlib.suppress(OSError):
+            client.settimeout(CLIENT_SECONDS)
+            credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            if _CREDENTIALS.unpack(credentials)[1] != self._uid:
+                return
+            answer, opened = self._answer(_line(client), lambda: _groups(client))
+            _send(client, answer, opened)
 
     def _answer(self, line: bytes, groups: Callable[[], Collection[int]] = frozenset) -> tuple[Answer, int | None]:
         try:
@@ -139,26 +154,21 @@ class Helper:
     def _opened_events(self, _question: Question) -> tuple[Answer, int | None]:
         return Answer(opened=True), self._reads.open_process_events().detach()
 
-    def _held(self, pid: int) -> list[str]:
-        """Device nodes only: what else a process has open is nobody's business."""
-        if not 0 < pid < 1 << 31:
-            raise Refused("pid out of bounds")
-        return self._reads.open_files(self._proc, pid)
-
     def _files(self, question: Question) -> tuple[Answer, int | None]:
-        return Answer(files=self._held(question.pid)), None
+        """Device nodes only: what else a process has open is nobody's business."""
+        return Answer(files=self._reads.open_files(self._proc, _pid(question))), None
 
-    def _holder(self, pid: int) -> int:
-        if not self._held(pid):
+    def _holder(self, question: Question) -> int:
+        if not self._reads.holds_device(self._proc, pid := _pid(question)):
             raise Refused(f"process {pid} holds no accelerator")
         return pid
 
     def _variables(self, question: Question) -> tuple[Answer, int | None]:
-        return Answer(variables=self._reads.environment(self._proc, self._holder(question.pid))), None
+        return Answer(variables=self._reads.environment(self._proc, self._holder(question))), None
 
     def _traffic(self, question: Question) -> tuple[Answer, int | None]:
         try:
-            return Answer(traffic=self._reads.traffic(self._proc, self._holder(question.pid))), None
+            return Answer(traffic=self._reads.traffic(self._proc, self._holder(question))), None
         except ValueError as error:
             return Answer(error=str(error), number=errno.EIO), None
 
@@ -198,6 +208,12 @@ class _Tools:
 
             self._runner = ToolRunner()
         return self._runner.run(argv, timeout)
+
+
+def _pid(question: Question) -> int:
+    if not 0 < question.pid < 1 << 31:
+        raise Refused("pid out of bounds")
+    return question.pid
 
 
 def is_hccn_query(arguments: Sequence[str]) -> bool:

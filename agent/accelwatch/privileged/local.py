@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from accelwatch.runs.variables import VARIABLES
 from accelwatch.sources.proc_connector import open_connector
@@ -43,17 +43,12 @@ class LocalReads:
         return os.open(path, (os.O_RDWR if _is_fifo(path) else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open_files(self, proc: PathLike, pid: int) -> list[str]:
-        """See the protocol. Any user's process may have a million others open, of any length: none is kept."""
-        targets = set()
-        with os.scandir(os.path.join(proc, str(pid), "fd")) as entries:
-            for entry in entries:
-                try:
-                    target = os.readlink(entry.path)
-                except OSError:
-                    continue  # closed meanwhile
-                if DEVICE_NODE.match(target):
-                    targets.add(target)
-        return sorted(targets)
+        """See the protocol."""
+        return sorted(set(_device_nodes(proc, pid)))
+
+    def holds_device(self, proc: PathLike, pid: int) -> bool:
+        """Whether the process has a device node open: looks no further than the first. Raises `OSError`."""
+        return next(_device_nodes(proc, pid), None) is not None
 
     def environment(self, proc: PathLike, pid: int) -> dict[str, str]:
         """See the protocol."""
@@ -81,6 +76,18 @@ class LocalReads:
     def hccn_tool(self, argv: Sequence[str], timeout: float) -> Output:
         """See the protocol."""
         return self._runner.run(argv, timeout)
+
+
+def _device_nodes(proc: PathLike, pid: int) -> Iterator[str]:
+    """Any user's process may have a million others open, of any length: none is kept."""
+    with os.scandir(os.path.join(proc, str(pid), "fd")) as entries:
+        for entry in entries:
+            try:
+                target = os.readlink(entry.path)
+            except OSError:
+                continue  # closed meanwhile
+            if target.startswith("/dev/") and DEVICE_NODE.match(target):
+                yield target
 
 
 def _is_fifo(path: PathLike) -> bool:
