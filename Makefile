@@ -67,6 +67,7 @@ bench-jitter: bench-set-up
 
 bench-set-up: $(VENV)/.installed-test $(VENV)-bench/.installed $(VENV)-node/.installed
 	@systemd/require-packages.sh $(APT_TEST) strace
+	@$(VENV)-node/bin/python -m compileall -q agent/accelwatch
 
 # The agent with what it needs and no more, as on a node: libraries load what they find, and tests bring much.
 $(VENV)-node/.installed: pyproject.toml constraints.txt

@@ -101,7 +101,7 @@ def clocks_of_the_agent() -> Clocks:
 
 
 def _threads() -> dict[str, float]:
-    """Processor seconds by the name of the thread; those of the pool together."""
+    """Processor seconds by the name of the thread; those of the sources together."""
     found: Counter[str] = Counter()
     for thread in threading.enumerate():
         task = Path(f"/proc/self/task/{thread.native_id}/schedstat")
@@ -111,7 +111,7 @@ def _threads() -> dict[str, float]:
 
 
 def _name(thread: str) -> str:
-    return "sources" if thread.startswith("ThreadPoolExecutor") else thread
+    return "sources" if thread.startswith("source ") else thread
 
 
 def _snapshot(clocks: Clocks) -> Counter[tuple[str, str]]:

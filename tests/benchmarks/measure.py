@@ -48,7 +48,7 @@ QUANTITIES = {
     "cpu_all": Quantity("CPU with a scrape each 15 s", "% of a core", 3),
     "wakeups": Quantity("wake-ups between scrapes", "per s", 1),
     "calls": Quantity("system calls between scrapes", "per min", 0),
-    "pss": Quantity("PSS with children", "MiB", 1),
+    "pss": Quantity("PSS with children and helper", "MiB", 1),
     "threads": Quantity("threads", "", 0),
     "p50": Quantity("scrape, one client, p50", "ms", 2),
     "p99": Quantity("scrape, one client, p99", "ms", 2),

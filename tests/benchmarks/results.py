@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 from measure import QUANTITIES, Measured
+from root_helper import MAY_RUN
 
 FILE = Path(__file__).with_name("RESULTS.md")
 # The programs by the name that they have in a table.
@@ -25,11 +26,15 @@ COLUMNS = {
 # What another's work shows as before ours has begun.
 BUSY_LOAD = 0.5
 BUSY = "**Provisional: the machine had other work meanwhile.** Times, and most of all interference, are those of a busy one."
+WITHOUT_HELPER = "**without their root helper**, since the measurement did not run as root."
 RATIOS = ("cpu_all", "cpu_scrape", "wakeups", "calls", "pss", "start", "p50", "p99", "many_p99", "packed")
 NOT_MEASURED = (
     "Real drivers: NVML is a simulated library whose calls return at once, npu-smi and hccn_tool are simulated commands."
     " What a driver does on behalf of a call is not in the figures, nor is what the vendor's tools take as processes.",
     "dcgm-exporter, npu-exporter: not to be had here.",
+    "What the root helper is asked: it is idle, since files and tools of a simulated host are read by the agent itself."
+    " A question takes both together about a quarter of a millisecond, and one that must look through a process's open"
+    " files more.",
     "The limits of the systemd unit (CPUWeight, MemoryMax) and its sandbox: the programs run without them.",
     "node_exporter reads the host at each scrape and nvitop-exporter the GPUs once a second, without run, log, journal"
     " or network: the ratios compare what they cost, not what they tell.",
@@ -112,7 +117,8 @@ def write(
         f"- Date: {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
         f"- Machine: {machine()}; load average {load[0]:.1f} before, {load[1]:.1f} at the end",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "- Agents: in an environment with what a node needs, without what the tests need.",
+        "- Agents: in an environment with what a node needs, without what the tests need, "
+        + ("each with its root helper, which is in all figures but the time to start." if MAY_RUN else WITHOUT_HELPER),
         "- Hosts: simulated, H100 with 18 NVLinks each (NVIDIA) and Ascend A3 dies, all at work in one run. In the fault"
         " storm every device counts errors and is throttled, every fourth has memory to be repaired, every eighth has a"
         " link that flaps, and on NVIDIA each has a line of the kernel log every 4 s.",

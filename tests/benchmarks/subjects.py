@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import processes
 import yaml
+from root_helper import MAY_RUN, RootHelper
 from scrapes import answered, until
 
 HOSTS = Path(__file__).with_name("hosts.py")
@@ -21,11 +23,18 @@ ROOT = Path(__file__).resolve().parents[2]
 # libraries load when they find them, 3 MB of them.
 NODE_PYTHON = ROOT / ".venv-node" / "bin" / "python"
 NVITOP = ROOT / ".venv-bench" / "bin" / "nvitop-exporter"
+UNIT = ROOT / "systemd" / "accelwatch.service"
+
+# What the units say of memory; the rest of their environment is of a host with drivers.
+MALLOC = dict(re.findall(r"^Environment=(MALLOC_\w+)=(\S+)$", UNIT.read_text(), re.MULTILINE))
 
 
 @dataclass
 class Subject:
-    """One program that serves /metrics. `complete`: whether a page of it has everything that it measures."""
+    """One program that serves /metrics. `complete`: whether a page of it has everything that it measures.
+
+    `helper`: what runs beside it as a service of its own, and is part of what it costs.
+    """
 
     key: str
     argv: Sequence[str]
@@ -34,12 +43,21 @@ class Subject:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    helper: RootHelper | None = None
 
     def start(self) -> float:
         """Seconds until its first complete page."""
+        asks = {}
+        if self.helper is not None:
+            self.helper.start()
+            asks = self.helper.environment
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self.environment}
+                self.argv,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment, **asks},
             )
         return until(f"{self.key}: the first complete page (its output is in {self.log.name})", self._ready)
 
@@ -54,12 +72,14 @@ class Subject:
 
     @property
     def pids(self) -> list[int]:
-        """Its processes that stay."""
+        """Its processes that stay, its helper's among them."""
         assert self.process is not None
-        return processes.family(self.process.pid)
+        return [*processes.family(self.process.pid), *(self.helper.pids if self.helper is not None else ())]
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL after ten seconds."""
+        if self.helper is not None:
+            self.helper.stop()
         if self.process is None:
             return
         self.process.terminate()
@@ -89,7 +109,7 @@ def simulated_hosts(directory: Path, devices: int, ports: Mapping[str, int]) -> 
 
 
 def agent(name: str, directory: Path, devices: int, port: int) -> Subject:
-    """An agent at its default intervals."""
+    """An agent at its default intervals, in the environment of its unit, with its root helper where one may run."""
     configuration = directory / name / "accelwatch.yml"
     document = yaml.safe_load(configuration.read_text())
     for source in document["sources"].values():
@@ -101,6 +121,8 @@ def agent(name: str, directory: Path, devices: int, port: int) -> Subject:
         port=port,
         complete=lambda page: page.count(b"\naccelwatch_device_utilization_ratio{") == devices,
         log=directory / f"{name}.log",
+        environment=MALLOC,
+        helper=RootHelper(NODE_PYTHON, directory / name, MALLOC) if MAY_RUN else None,
     )
 
 
