@@ -16,7 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from accelwatch.privileged.helper import AT_ONCE, HCCN_QUERIES, is_hccn_query
+from accelwatch.privileged.connections import AT_ONCE
+from accelwatch.privileged.helper import HCCN_QUERIES, is_hccn_query
 from accelwatch.privileged.remote import RemoteReads
 from accelwatch.sources import hccn_tool
 from accelwatch.sources.base import SourceError, SourceTimeout
