@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from accelwatch.privileged.helper import _groups
+from accelwatch.privileged.connections import _groups
 from accelwatch.privileged.trust import who_may_change
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="gives files to other users: as root only")
