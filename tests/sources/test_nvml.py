@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pynvml
 import pytest
 
 from accelwatch.readings.health import DeviceState
-from accelwatch.readings.link import LinkState
+from accelwatch.readings.link import Fabric, LinkState
 from accelwatch.readings.sensors import Throttle
 from accelwatch.simulator import nvml_library
 from accelwatch.simulator.state import Node
@@ -252,8 +253,7 @@ def test_a_blocked_worker_leaves_no_child_behind(rig: Rig) -> None:
 )  # fmt: skip
 def test_fabric_masks(state: int, status: int, mask: int, healthy: bool | None, problems: tuple[str, ...]) -> None:
     """Two-bit fields: 0 not told, 1 true, 2 false; the status counts only when completed."""
-    fabric = decode_fabric(state, status, mask)
-    assert fabric is not None
+    fabric = msgspec.convert(decode_fabric(state, status, mask), Fabric)
     assert (fabric.healthy, fabric.problems) == (healthy, problems)
 
 

@@ -3,12 +3,16 @@
 import types
 from typing import Any
 
+import msgspec
 import pytest
 
-from accelwatch.readings.identity import DeviceKey, Identity, Vendor
+from accelwatch.readings.link import Fabric
 from accelwatch.readings.memory import EccCount, ErrorKind
-from accelwatch.sources.nvml_device import Gpu, decode_fabric
+from accelwatch.readings.sensors import Sensors
+from accelwatch.sources.nvml_answer import Fast, joined
+from accelwatch.sources.nvml_device import Gpu, decode_fabric, ecc
 from accelwatch.sources.nvml_driver import DeviceError, Driver, DriverError
+from accelwatch.sources.nvml_progress import Progress
 
 
 class NvmlError(Exception):
@@ -36,13 +40,21 @@ class Binding(types.SimpleNamespace):
 
 
 def gpu_of(binding: Binding, model: str = "NVIDIA A10") -> Gpu:
-    driver = Driver(binding, lambda device, name: None, lambda: None)
-    identity = Identity(key=DeviceKey(Vendor.NVIDIA, "0000:3b:00.0"), model=model)
-    return Gpu(driver, 0, object(), identity)
+    identity = {"key": {"vendor": "nvidia", "native": "0000:3b:00.0"}, "model": model}
+    return Gpu(Driver(binding, Progress()), 0, object(), identity)
 
 
 def driver_of(gpu: Gpu) -> Driver:
     return gpu._driver
+
+
+def counts_of(gpu: Gpu) -> tuple[EccCount, ...] | None:
+    """As the agent has them."""
+    return msgspec.convert(ecc(gpu.read_ecc()), tuple[EccCount, ...] | None)
+
+
+def fast_of(gpu: Gpu) -> Sensors:
+    return joined(msgspec.convert((0, *gpu.fast()), Fast), None)
 
 
 def summed(counts: tuple[EccCount, ...] | None, kind: ErrorKind, lifetime: bool) -> int:
@@ -59,7 +71,7 @@ def test_before_hopper_sram_is_what_the_total_has_beyond_device_memory() -> None
         return at[where]
 
     binding = Binding(nvmlDeviceGetMemoryErrorCounter=place, nvmlDeviceGetTotalEccErrors=lambda *_: 12)
-    counts = gpu_of(binding, "Tesla V100-SXM2-32GB").ecc()
+    counts = counts_of(gpu_of(binding, "Tesla V100-SXM2-32GB"))
     assert counts is not None
     assert summed(counts, ErrorKind.UNCORRECTED, lifetime=True) == 12
     assert {c.memory: c.count for c in counts if not c.place} == {"hbm": 5, "sram": 7}
@@ -69,13 +81,13 @@ def test_before_hopper_sram_is_what_the_total_has_beyond_device_memory() -> None
 def test_where_places_are_not_told_the_total_counts_as_device_memory() -> None:
     """Nothing is made up about SRAM."""
     binding = Binding(nvmlDeviceGetMemoryErrorCounter=3, nvmlDeviceGetTotalEccErrors=lambda *_: 12)
-    counts = gpu_of(binding).ecc()
+    counts = counts_of(gpu_of(binding))
     assert {(c.memory, c.count) for c in counts or ()} == {("ddr", 12)}
 
 
 def test_a_board_without_ecc_has_no_counters() -> None:
     """Not supported is absent, not zero."""
-    assert gpu_of(Binding(nvmlDeviceGetMemoryErrorCounter=3, nvmlDeviceGetTotalEccErrors=3)).ecc() is None
+    assert counts_of(gpu_of(Binding(nvmlDeviceGetMemoryErrorCounter=3, nvmlDeviceGetTotalEccErrors=3))) is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +99,7 @@ def test_a_board_without_ecc_has_no_counters() -> None:
 def test_the_kind_of_memory_follows_from_the_model(model: str, memory: str) -> None:
     """Also where the temperature of the stacks is not told."""
     binding = Binding(nvmlDeviceGetMemoryErrorCounter=3, nvmlDeviceGetTotalEccErrors=lambda *_: 0)
-    assert {c.memory for c in gpu_of(binding, model).ecc() or ()} == {memory}
+    assert {c.memory for c in counts_of(gpu_of(binding, model)) or ()} == {memory}
 
 
 def test_older_functions_stand_in_for_what_the_driver_does_not_have() -> None:
@@ -104,15 +116,15 @@ def test_older_functions_stand_in_for_what_the_driver_does_not_have() -> None:
             nvmlDeviceGetTemperatureV=lambda *_: 61,
         )
     )
-    sensors = gpu.fast()
+    sensors = fast_of(gpu)
     assert (sensors.power_watts, sensors.energy_joules, sensors.utilization_ratio) == (250.0, 5.0, 0.5)
     assert sensors.throttle == ()
-    assert gpu.slow_sensors().temperature_celsius == 61.0
+    assert gpu.slow_sensors()["temperature_celsius"] == 61.0
 
 
 def test_a_device_that_measures_no_power_draws_none_rather_than_zero() -> None:
     """Unread is not 0."""
-    sensors = gpu_of(Binding(nvmlDeviceGetFieldValues=3, nvmlDeviceGetUtilizationRates=3)).fast()
+    sensors = fast_of(gpu_of(Binding(nvmlDeviceGetFieldValues=3, nvmlDeviceGetUtilizationRates=3)))
     assert (sensors.power_watts, sensors.energy_joules, sensors.utilization_ratio) == (None, None, None)
     assert sensors.throttle is None
 
@@ -171,6 +183,5 @@ def test_a_call_that_nothing_goes_on_without_raises_every_code(device: int, code
 @pytest.mark.parametrize(("summary", "healthy"), [(0, True), (1, True), (2, False), (3, False)])
 def test_the_fabrics_own_summary_counts(summary: int, healthy: bool) -> None:
     """Version 3 of the structure says unhealthy or limited without a reason."""
-    fabric = decode_fabric(3, 0, 0x100, summary)
-    assert fabric is not None
+    fabric = msgspec.convert(decode_fabric(3, 0, 0x100, summary), Fabric)
     assert fabric.healthy is healthy

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from accelwatch.readings.identity import DeviceKey, Identity, Vendor
+from accelwatch.readings.identity import DeviceKey, Vendor
 from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.memory import ErrorKind
 from accelwatch.readings.snapshot import Snapshot
@@ -21,6 +21,7 @@ from accelwatch.sources.nvml import Nvml
 from accelwatch.sources.nvml_device import Gpu
 from accelwatch.sources.nvml_driver import Driver
 from accelwatch.sources.nvml_events import Events
+from accelwatch.sources.nvml_progress import Progress
 from support import FakeClock, node_of
 
 TIMEOUT = 0.4
@@ -253,8 +254,8 @@ OTHER = ctypes.pointer(ctypes.c_int(8))
 
 
 def listen(library: Library) -> Events:
-    driver = Driver(library, lambda _device, _name: None, lambda: None)
-    identity = Identity(key=DeviceKey(Vendor.NVIDIA, "0000:3b:00.0"), pci="0000:3b:00.0")
+    driver = Driver(library, Progress())
+    identity = {"key": {"vendor": "nvidia", "native": "0000:3b:00.0"}, "pci": "0000:3b:00.0"}
     return Events(driver, [Gpu(driver, 5, HANDLE, identity)])
 
 
@@ -263,7 +264,7 @@ def test_what_has_no_code_only_asks_for_a_look() -> None:
     library = Library(Event(HANDLE, 0x8000, 0), Event(HANDLE, 0x4000, 0))
     events = listen(library)
     soon(lambda: library.waits > 2)
-    assert (events.take(), events.take_look(), events.take_look()) == ((), {5}, set())
+    assert (events.take(), events.take_look(), events.take_look()) == ([], {5}, set())
     assert library.wanted & 0x8 == 0x8
     assert library.wanted & (0x1 | 0x10 | 0x200) == 0  # corrected errors and clocks come by the thousand
     assert events.close()
@@ -274,7 +275,7 @@ def test_an_event_of_a_gpu_that_is_not_known_has_no_address() -> None:
     library = Library(Event(OTHER, 8, 79))
     events = listen(library)
     soon(lambda: library.waits > 1)
-    assert [(e.code, e.pci) for e in events.take()] == [("79", None)]
+    assert [(e["code"], e["pci"]) for e in events.take()] == [("79", None)]
     events.close()
 
 
@@ -312,6 +313,6 @@ def test_a_flood_of_events_is_bounded_and_told(monkeypatch: pytest.MonkeyPatch) 
     library = Library(*[Event(HANDLE, 8, number) for number in range(1, 31)])
     events = listen(library)
     soon(lambda: library.waits > 30)
-    assert [e.code for e in events.take()] == [str(number) for number in range(1, 11)]
+    assert [e["code"] for e in events.take()] == [str(number) for number in range(1, 11)]
     assert events.problems() == ["NVML: 20 events came faster than they were asked for and are lost"]
     events.close()

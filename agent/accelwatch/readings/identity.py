@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from accelwatch.readings.pci import normalise_pci as normalise_pci
+
 
 class Vendor(enum.StrEnum):
     """A maker of accelerators; the value is the `vendor` label."""
@@ -42,14 +44,3 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     phy_id: int | None = None  # N of /dev/davinciN
     logic_id: int | None = None
     parent: DeviceKey | None = None  # of a MIG device: its GPU
-
-
-def normalise_pci(address: str) -> str:
-    """One spelling for a PCI address: `0000:3b:00.0`, lower case, domain of at least four digits.
-
-    NVML writes `00000000:3B:00.0`, the kernel log `0000:3b:00`, npu-smi `0000:3B:00.0`
-    (reference/nvidia.md section 2). Raises `ValueError` for anything else.
-    """
-    domain, bus, rest = address.strip().split(":")
-    slot, _, function = rest.partition(".")
-    return f"{int(domain, 16):04x}:{int(bus, 16):02x}:{int(slot, 16):02x}.{int(function or '0', 16):x}"

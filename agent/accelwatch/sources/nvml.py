@@ -18,10 +18,10 @@ from accelwatch.readings.identity import DeviceKey, Identity
 from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.snapshot import Device, Snapshot
 from accelwatch.sources.base import Presence, SourceError, SourceReleased, SourceTimeout
+from accelwatch.sources.nvml_answer import Answer, Fast, joined
 from accelwatch.sources.nvml_child import LIBRARY, Child, Interrupted, WorkerFailed
-from accelwatch.sources.nvml_events import EVENT_CALLS
 from accelwatch.sources.nvml_progress import Call
-from accelwatch.sources.nvml_worker import PROCESS_NAME, Answer, join
+from accelwatch.sources.nvml_wire import EVENT_CALLS, PROCESS_NAME
 from accelwatch.sources.patience import SECOND_SHARE
 
 # The rest of the readings comes with every tenth poll (design.md, Configuration); polls that were held up for
@@ -214,15 +214,12 @@ class Nvml:
     def _take(self, answer: Answer, full: bool, now: float) -> None:
         known = self._devices
         devices: dict[DeviceKey, Device] = {}
-        for sighting in answer.sightings:
-            device = self._recognised(sighting.device)
+        for told in answer.devices:
+            device = self._joined(told) if isinstance(told, tuple) else self._recognised(told)
             if device is None:
                 continue
-            old = known.get(device.key)
-            if not sighting.full and old is not None and old.sensors is not None and device.sensors is not None:
-                device = msgspec.structs.replace(old, sensors=join(device.sensors, old.sensors), state=device.state)
             devices[device.key] = device
-            if device.identity.index is not None:
+            if isinstance(told, Device) and device.identity.index is not None:
                 self._ordinals[device.identity.index] = device.identity
                 if full and device.state is DeviceState.UP:
                     self._lengths.pop(device.identity.index, None)
@@ -232,6 +229,16 @@ class Nvml:
             up = {key for key, device in devices.items() if device.state is DeviceState.UP}
             devices = {key: device for key, device in known.items() if device.identity.parent in up} | devices
         self._devices = devices
+
+    def _joined(self, fast: Fast) -> Device | None:
+        """A device with what was read of it in full; `None` for one that this worker has not told of."""
+        identity = self._ordinals.get(fast[0])
+        if identity is None:
+            return None
+        old = self._devices.get(identity.key)
+        if old is None or old.sensors is None:  # what was said of it in a bad moment is over
+            return Device(identity=identity, sensors=joined(fast, None))
+        return msgspec.structs.replace(old, sensors=joined(fast, old.sensors), state=DeviceState.UP)
 
     def _recognised(self, device: Device) -> Device | None:
         """A device that could not be identified, as the one that had its index before; else `None`."""

@@ -14,10 +14,13 @@ from pathlib import Path
 import msgspec
 
 from accelwatch.sources.commands import ABANDONED_LIMIT, REAP_SECONDS
+from accelwatch.sources.nvml_answer import Answer, Start, decode
 from accelwatch.sources.nvml_progress import Call, Progress
-from accelwatch.sources.nvml_worker import LENGTH, Answer, Start
+from accelwatch.sources.nvml_wire import LENGTH
 
 LIBRARY = "libnvidia-ml.so.1"
+# Not `-m`: that imports runpy and what it needs, which stays for as long as the worker.
+_MAIN = "from accelwatch.sources.nvml_worker import main; main()"
 _SLICE_SECONDS = 0.05
 _ANSWER_LIMIT_BYTES = 1 << 24
 _STDERR_KEPT_BYTES = 2000
@@ -79,7 +82,7 @@ class Child:
         try:
             self._worker = subprocess.Popen(
                 # -P: the directory that the agent was started in is no place to import from
-                [sys.executable, "-P", "-m", "accelwatch.sources.nvml_worker", msgspec.json.encode(start).decode()],
+                [sys.executable, "-P", "-c", _MAIN, msgspec.json.encode(start).decode()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -104,7 +107,7 @@ class Child:
             worker.stdin.flush()
         body = self._receive(worker, self._timeout if limit is None else limit)
         try:
-            return msgspec.msgpack.decode(body, type=Answer)
+            return decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise self._garbage(body) from error
 

@@ -1,18 +1,25 @@
-"""Reads one GPU through NVML into readings (reference/nvidia.md section 3)."""
+"""Reads one GPU through NVML (reference/nvidia.md section 3).
+
+Into plain dictionaries with the readings' own names: what is not in one is not told.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import re
-from typing import Any
 
-from accelwatch.readings.health import Health
-from accelwatch.readings.identity import DeviceKey, Identity, Vendor, normalise_pci
-from accelwatch.readings.link import Fabric, Pcie
-from accelwatch.readings.memory import EccCount, ErrorKind, Repairs
-from accelwatch.readings.process import DeviceProcess
-from accelwatch.readings.sensors import Clock, Sensors, Throttle
-from accelwatch.sources.nvml_driver import Driver
+from accelwatch.readings.pci import normalise_pci
+from accelwatch.sources.nvml_wire import PROCESS_NAME
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from accelwatch.sources.nvml_driver import Driver, Row
+
+    # Of device memory, and since driver load and lifetime each corrected and uncorrected: the device's, SRAM's, and the
+    # places'.
+    Ecc = tuple[str, list[tuple[int | None, ...]]]
 
 # Field ids (nvml.h NVML_FI_DEV_*).
 MEMORY_TEMPERATURE, ENERGY, POWER_AVERAGE, POWER_INSTANT, RECOVERY_ACTION = 82, 83, 185, 186, 230
@@ -20,20 +27,31 @@ MEMORY_TEMPERATURE, ENERGY, POWER_AVERAGE, POWER_INSTANT, RECOVERY_ACTION = 82, 
 # GPUs with stacked memory, for those whose field 82 is silent; the others have GDDR.
 _STACKED = re.compile(r"\b(?:G?[PVAHB](?:100|200|300|800)|GH200|A30|H20|HBM\w*)\b")
 
+_FAST = ((POWER_INSTANT, 0), (POWER_AVERAGE, 0), (ENERGY, 0))
+# nvmlClocksEventReasons, by the values of `readings.sensors.Throttle`.
 _THROTTLES = (
-    (0x04, Throttle.SW_POWER_CAP),
-    (0x08, Throttle.HW_SLOWDOWN),
-    (0x20, Throttle.SW_THERMAL),
-    (0x40, Throttle.HW_THERMAL),
-    (0x80, Throttle.POWER_BRAKE),
-    (0x200, Throttle.BOARD_LIMIT),
-    (0x400, Throttle.RELIABILITY),
+    (0x04, "sw_power_cap"),
+    (0x08, "hw_slowdown"),
+    (0x20, "sw_thermal"),
+    (0x40, "hw_thermal"),
+    (0x80, "power_brake"),
+    (0x200, "board_limit"),
+    (0x400, "reliability"),
 )
 _CLOCKS = (("graphics", 0), ("sm", 1), ("memory", 2), ("video", 3))
-_KINDS = ((ErrorKind.CORRECTED, 0), (ErrorKind.UNCORRECTED, 1))
+_KINDS = (("corrected", 0), ("uncorrected", 1))
 # nvmlMemoryLocation_t; device memory and SRAM are counters of their own, the others say where.
 _DRAM, _SRAM = 2, 7
-_PLACES = ((0, "l1"), (1, "l2"), (3, "register"), (4, "texture"), (5, "shared"), (6, "cbu"))
+_PLACES = {"l1": 0, "l2": 1, "register": 3, "texture": 4, "shared": 5, "cbu": 6}
+# By kind of error and counter (0: since driver load, 1: lifetime).
+_ECC_ROWS: dict[tuple[int, int], list[Row]] = {
+    (error, counter): [
+        (f"{error}{counter}{place}", (error, counter, place)) for place in (_DRAM, _SRAM, *_PLACES.values())
+    ]
+    for counter in (0, 1)
+    for _, error in _KINDS
+}
+_CLOCK_ROWS: list[Row] = [(domain, (number,)) for domain, number in _CLOCKS]
 _FABRIC_STATES = ("not_supported", "not_started", "in_progress", "completed")
 _FABRIC_PROBLEMS = (
     (0, "degraded_bandwidth"),
@@ -46,7 +64,7 @@ _FABRIC_PROBLEMS = (
 class Gpu:
     """One GPU (or MIG device) behind a handle that lives as long as the worker."""
 
-    def __init__(self, driver: Driver, ordinal: int, handle: object, identity: Identity, mark: str = "") -> None:
+    def __init__(self, driver: Driver, ordinal: int, handle: object, identity: dict[str, Any], mark: str = "") -> None:
         self._driver = driver
         self._mark = mark  # of a MIG device: what it lacks, its GPU may have
         self.ordinal = ordinal
@@ -63,39 +81,49 @@ class Gpu:
         values = self._driver.fields(self.ordinal, self.handle, [(field, 0) for field in wanted])
         return {pair[0]: value for pair, value in values.items()}
 
-    def fast(self) -> Sensors:
-        """Power, utilization and throttle reasons: what every poll reads."""
-        fields = self.fields(POWER_INSTANT, POWER_AVERAGE, ENERGY)
-        milliwatts = fields.get(POWER_INSTANT, fields.get(POWER_AVERAGE))
+    def fast(self) -> tuple[float | None, float | None, float | None, list[str] | None]:
+        """What every poll reads: power, energy, utilization and throttle reasons, as in `nvml_answer.Fast`."""
+        driver, ordinal, handle = self._driver, self.ordinal, self.handle
+        fields = driver.fields(ordinal, handle, _FAST)
+        milliwatts = fields.get(_FAST[0], fields.get(_FAST[1]))
         if milliwatts is None:
-            milliwatts = self.call("nvmlDeviceGetPowerUsage")
-        rates = self.call("nvmlDeviceGetUtilizationRates")
-        reasons = self.call("nvmlDeviceGetCurrentClocksEventReasons")
+            milliwatts = driver.call(ordinal, "nvmlDeviceGetPowerUsage", handle)
+        rates = driver.call(ordinal, "nvmlDeviceGetUtilizationRates", handle)
+        load = None if rates is None else rates.gpu / 100
+        reasons = driver.call(ordinal, "nvmlDeviceGetCurrentClocksEventReasons", handle)
         if reasons is None:
-            reasons = self.call("nvmlDeviceGetCurrentClocksThrottleReasons")
-        energy = fields[ENERGY] if ENERGY in fields else self.call("nvmlDeviceGetTotalEnergyConsumption")
-        return Sensors(
-            power_watts=None if milliwatts is None else milliwatts / 1000,
-            energy_joules=None if energy is None else energy / 1000,
-            utilization_ratio=None if rates is None else rates.gpu / 100,
-            throttle=None if reasons is None else tuple(name for bit, name in _THROTTLES if reasons & bit),
+            reasons = driver.call(ordinal, "nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+        energy = fields.get(_FAST[2])
+        if energy is None:
+            energy = driver.call(ordinal, "nvmlDeviceGetTotalEnergyConsumption", handle)
+        return (
+            None if milliwatts is None else milliwatts / 1000,
+            None if energy is None else energy / 1000,
+            load,
+            None if reasons is None else [name for bit, name in _THROTTLES if reasons & bit],
         )
 
-    def slow_sensors(self) -> Sensors:
+    def slow_sensors(self) -> dict[str, Any]:
         """Temperatures, limit, memory and clocks."""
         limit = self.call("nvmlDeviceGetEnforcedPowerLimit")
         hbm = self.fields(MEMORY_TEMPERATURE).get(MEMORY_TEMPERATURE) or None  # 0: a board without the sensor
         self._hbm = self._hbm or hbm is not None
         memory = self.memory()
-        clocks = ((domain, self.call("nvmlDeviceGetClockInfo", number, mark=domain)) for domain, number in _CLOCKS)
-        return Sensors(
-            power_limit_watts=None if limit is None else limit / 1000,
-            temperature_celsius=self._temperature(),
-            memory_temperature_celsius=_float(hbm),
-            memory_used_bytes=None if memory is None else memory.used,
-            memory_total_bytes=None if memory is None else memory.total,
-            clocks=tuple(Clock(domain, megahertz * 1e6) for domain, megahertz in clocks if megahertz is not None),
-        )
+        clocks = self._driver.each(self.ordinal, "nvmlDeviceGetClockInfo", self.handle, _CLOCK_ROWS)
+        sensors = {
+            "temperature_celsius": self._temperature(),
+            "memory_temperature_celsius": _float(hbm),
+            "clocks": [
+                {"domain": domain, "hertz": megahertz * 1e6}
+                for (domain, _), megahertz in zip(_CLOCKS, clocks, strict=True)
+                if megahertz is not None
+            ],
+        }
+        if limit is not None:
+            sensors["power_limit_watts"] = limit / 1000
+        if memory is not None:
+            sensors["memory_used_bytes"], sensors["memory_total_bytes"] = memory.used, memory.total
+        return sensors
 
     def _temperature(self) -> float | None:
         """Of the core; the older function is deprecated in the newest drivers."""
@@ -111,32 +139,25 @@ class Gpu:
                 return memory
         return self.call("nvmlDeviceGetMemoryInfo")
 
-    def health(self) -> Health:
+    def health(self) -> dict[str, Any]:
         """What the driver asks for; NVIDIA has no health word."""
         action = self.fields(RECOVERY_ACTION).get(RECOVERY_ACTION)
-        return Health(recovery_action=None if action is None else int(action))
+        return {"recovery_action": None if action is None else int(action)}
 
-    def ecc(self) -> tuple[EccCount, ...] | None:
-        """Device memory and SRAM since driver load and lifetime; where they are not told apart, the totals."""
-        counts: list[EccCount] = []
-        device_memory = "hbm" if self._hbm or _STACKED.search(self.identity.model or "") else "ddr"
-        for counter, lifetime in ((0, False), (1, True)):
-            for kind, error in _KINDS:
-                places = [(name, self._place(error, counter, place)) for place, name in _PLACES]
-                dram, sram = self._dram_and_sram(error, counter)
-                for memory, count in ((device_memory, dram), ("sram", sram)):
-                    if count is not None:
-                        counts.append(EccCount(memory=memory, kind=kind, count=count, lifetime=lifetime))
-                counts += (
-                    EccCount(memory=name, kind=kind, count=count, lifetime=lifetime, place=True)
-                    for name, count in places
-                    if count is not None
-                )
-        return tuple(counts) or None
+    def read_ecc(self) -> Ecc:
+        """Kind of memory, and the counters; what `ecc` makes readings of."""
+        counters = []
+        for counter in (0, 1):
+            for _, error in _KINDS:
+                rows = _ECC_ROWS[error, counter]
+                found = self._driver.each(self.ordinal, "nvmlDeviceGetMemoryErrorCounter", self.handle, rows)
+                counters.append((*self._dram_and_sram(error, counter, found[0], found[1]), *found[2:]))
+        return "hbm" if self._hbm or _STACKED.search(self.identity.get("model") or "") else "ddr", counters
 
-    def _dram_and_sram(self, error: int, counter: int) -> tuple[int | None, int | None]:
+    def _dram_and_sram(
+        self, error: int, counter: int, dram: int | None, sram: int | None
+    ) -> tuple[int | None, int | None]:
         """Before Hopper there is no counter of all SRAM: it is what the total has beyond device memory."""
-        dram, sram = self._place(error, counter, _DRAM), self._place(error, counter, _SRAM)
         if sram is not None:
             return dram, sram
         total = self.call("nvmlDeviceGetTotalEccErrors", error, counter, mark=f"{error}{counter}")
@@ -144,37 +165,32 @@ class Gpu:
             return (total if dram is None else dram), None
         return dram, total - dram if total >= dram else None  # counted up between the two calls
 
-    def _place(self, error: int, counter: int, place: int) -> int | None:
-        mark = f"{error}{counter}{place}"
-        count: int | None = self.call("nvmlDeviceGetMemoryErrorCounter", error, counter, place, mark=mark)
-        return count
-
-    def repairs(self) -> Repairs | None:
+    def repairs(self) -> dict[str, Any] | None:
         """Row remapping, or retired pages before Ampere."""
         remapped = self.call("nvmlDeviceGetRemappedRows")
         threshold = self._sram_threshold()
         if remapped is not None:
             corrected, uncorrected, pending, failed = remapped
             histogram = self.call("nvmlDeviceGetRowRemapperHistogram")
-            return Repairs(
-                rows_corrected=corrected,
-                rows_uncorrected=uncorrected,
-                pending=bool(pending),
-                failed=bool(failed),
-                banks_without_spare=None if histogram is None else histogram.none,
-                sram_threshold_exceeded=threshold,
-            )
+            return {
+                "rows_corrected": corrected,
+                "rows_uncorrected": uncorrected,
+                "pending": bool(pending),
+                "failed": bool(failed),
+                "banks_without_spare": None if histogram is None else histogram.none,
+                "sram_threshold_exceeded": threshold,
+            }
         single = self.call("nvmlDeviceGetRetiredPages", 0, mark="0")
         double = self.call("nvmlDeviceGetRetiredPages", 1, mark="1")
         pending = self.call("nvmlDeviceGetRetiredPagesPendingStatus")
         if single is None and double is None and pending is None and threshold is None:
             return None
-        return Repairs(
-            rows_corrected=None if single is None else len(single),
-            rows_uncorrected=None if double is None else len(double),
-            pending=None if pending is None else bool(pending),
-            sram_threshold_exceeded=threshold,
-        )
+        return {
+            "rows_corrected": None if single is None else len(single),
+            "rows_uncorrected": None if double is None else len(double),
+            "pending": None if pending is None else bool(pending),
+            "sram_threshold_exceeded": threshold,
+        }
 
     def _sram_threshold(self) -> bool | None:
         form = getattr(self._driver.module, "c_nvmlEccSramErrorStatus_v1_t", None)
@@ -186,17 +202,17 @@ class Gpu:
             return None
         return bool(status.bThresholdExceeded)
 
-    def pcie(self) -> Pcie:
+    def pcie(self) -> dict[str, Any]:
         """Never the throughput: each such call samples for 20 ms."""
-        return Pcie(
-            generation=self.call("nvmlDeviceGetCurrPcieLinkGeneration"),
-            generation_max=self.call("nvmlDeviceGetMaxPcieLinkGeneration"),
-            width=self.call("nvmlDeviceGetCurrPcieLinkWidth"),
-            width_max=self.call("nvmlDeviceGetMaxPcieLinkWidth"),
-            replays=self.call("nvmlDeviceGetPcieReplayCounter"),
-        )
+        return {
+            "generation": self.call("nvmlDeviceGetCurrPcieLinkGeneration"),
+            "generation_max": self.call("nvmlDeviceGetMaxPcieLinkGeneration"),
+            "width": self.call("nvmlDeviceGetCurrPcieLinkWidth"),
+            "width_max": self.call("nvmlDeviceGetMaxPcieLinkWidth"),
+            "replays": self.call("nvmlDeviceGetPcieReplayCounter"),
+        }
 
-    def fabric(self) -> Fabric | None:
+    def fabric(self) -> dict[str, Any] | None:
         """NVSwitch fabric registration; its status counts only once it is completed."""
         module = self._driver.module
         for form_name, version_name in (
@@ -212,23 +228,41 @@ class Gpu:
                 return decode_fabric(info.state, info.status, info.healthMask, getattr(info, "healthSummary", 0))
         return None
 
-    def processes(self) -> tuple[DeviceProcess, ...] | None:
+    def processes(self) -> list[dict[str, Any]] | None:
         """Compute processes by the driver's account; pids are the host's."""
         rows = self.call("nvmlDeviceGetComputeRunningProcesses")
         if rows is None:
             return None
-        return tuple(
-            DeviceProcess(pid=row.pid, name=self._process_name(row.pid), memory_bytes=row.usedGpuMemory) for row in rows
-        )
+        return [
+            {"pid": row.pid, "name": self._process_name(row.pid), "memory_bytes": row.usedGpuMemory} for row in rows
+        ]
 
     def _process_name(self, pid: int) -> str | None:
         """The program's name only: the driver gives its path, at times with arguments."""
-        name = self._driver.call(-1, "nvmlSystemGetProcessName", pid)
+        name = self._driver.call(-1, PROCESS_NAME, pid)
         words = (name or "").split()
         return words[0].rpartition("/")[2] or None if words else None
 
 
-def decode_fabric(state: int, status: int, mask: int, summary: int = 0) -> Fabric | None:
+def ecc(read: Ecc) -> list[dict[str, Any]] | None:
+    """The fields of each `EccCount`: device memory and SRAM since driver load and lifetime; where they are not told
+    apart, the totals.
+    """
+    device_memory, counters = read
+    counts: list[dict[str, Any]] = []
+    kinds = [(kind, lifetime) for lifetime in (False, True) for kind, _ in _KINDS]
+    for (kind, lifetime), (dram, sram, *places) in zip(kinds, counters, strict=True):
+        told = {"kind": kind, "lifetime": lifetime}
+        for memory, count in ((device_memory, dram), ("sram", sram)):
+            if count is not None:
+                counts.append({"memory": memory, "count": count} | told)
+        for name, count in zip(_PLACES, places, strict=True):
+            if count is not None:
+                counts.append({"memory": name, "count": count, "place": True} | told)
+    return counts or None
+
+
+def decode_fabric(state: int, status: int, mask: int, summary: int = 0) -> dict[str, Any] | None:
     """nvmlGpuFabricInfoV: 2-bit fields (0 not told, 1 true, 2 false), 4 bits of configuration (1: none wrong).
 
     `summary` of version 3: 0 not told, 1 healthy, 2 unhealthy, 3 limited.
@@ -242,24 +276,24 @@ def decode_fabric(state: int, status: int, mask: int, summary: int = 0) -> Fabri
         problems.append("misconfigured")
     completed = word == "completed"
     healthy = (status == 0 and not problems and summary <= 1) if completed else None
-    return Fabric(state=word, status=status if completed else None, healthy=healthy, problems=tuple(problems))
+    return {"state": word, "status": status if completed else None, "healthy": healthy, "problems": problems}
 
 
-def identify(driver: Driver, ordinal: int, handle: object, system: dict[str, str | None]) -> Identity:
+def identify(driver: Driver, ordinal: int, handle: object, system: dict[str, str | None]) -> dict[str, Any]:
     """Who the GPU behind a handle is. Raises `DeviceError`, or `ValueError` for an address that is none."""
     pci = normalise_pci(driver.must(ordinal, "nvmlDeviceGetPciInfo", handle).busId)
     serial = driver.call(ordinal, "nvmlDeviceGetSerial", handle)
-    return Identity(
-        key=DeviceKey(Vendor.NVIDIA, pci),
-        model=driver.call(ordinal, "nvmlDeviceGetName", handle),
-        uuid=driver.call(ordinal, "nvmlDeviceGetUUID", handle),
-        serial=serial if serial and serial.strip(" 0") else None,
-        pci=pci,
-        driver=system["driver"],
-        firmware=driver.call(ordinal, "nvmlDeviceGetVbiosVersion", handle),
-        library=system["library"],
-        index=ordinal,
-    )
+    return {
+        "key": {"vendor": "nvidia", "native": pci},
+        "model": driver.call(ordinal, "nvmlDeviceGetName", handle),
+        "uuid": driver.call(ordinal, "nvmlDeviceGetUUID", handle),
+        "serial": serial if serial and serial.strip(" 0") else None,
+        "pci": pci,
+        "driver": system["driver"],
+        "firmware": driver.call(ordinal, "nvmlDeviceGetVbiosVersion", handle),
+        "library": system["library"],
+        "index": ordinal,
+    }
 
 
 def _float(value: float | None) -> float | None:

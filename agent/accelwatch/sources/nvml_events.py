@@ -10,15 +10,16 @@ import ctypes
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
 
-from accelwatch.readings.log_event import LogEvent
-from accelwatch.sources.nvml_device import Gpu
-from accelwatch.sources.nvml_driver import FUNCTION_NOT_FOUND, LOST, NOT_SUPPORTED, DeviceError, Driver
+from accelwatch.sources.nvml_driver import FUNCTION_NOT_FOUND, LOST, NOT_SUPPORTED, DeviceError
 
-# A call of these that blocks costs the events, not the GPU's values.
-EVENT_CALLS = frozenset(("nvmlEventSetCreate", "nvmlDeviceGetSupportedEventTypes", "nvmlDeviceRegisterEvents"))
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from accelwatch.sources.nvml_device import Gpu
+    from accelwatch.sources.nvml_driver import Driver
 
 # nvmlEventType* of nvml.h.
 _XID = 0x8
@@ -43,7 +44,7 @@ class Events:
         """Registers all events of use on every GPU that has them. Raises `DriverError`."""
         self._module = driver.module
         self._gpus: dict[int | None, Gpu] = {}
-        self._queue: deque[LogEvent] = deque()
+        self._queue: deque[dict[str, Any]] = deque()
         self._look: set[int] = set()
         self._dropped = 0
         self._waiting_since: float | None = None
@@ -73,9 +74,9 @@ class Events:
             self._gpus[_address(gpu.handle)] = gpu
         return made if self._gpus else None
 
-    def take(self) -> tuple[LogEvent, ...]:
-        """What has happened since the last call."""
-        return tuple(self._queue.popleft() for _ in range(len(self._queue)))
+    def take(self) -> list[dict[str, Any]]:
+        """What has happened since the last call, as the fields of a `LogEvent`."""
+        return [self._queue.popleft() for _ in range(len(self._queue))]
 
     def take_look(self) -> set[int]:
         """Ordinals of GPUs whose readings have news in them."""
@@ -139,15 +140,17 @@ class Events:
             self._dropped += 1
             return
         number = int(event.eventData)
+        pci = None if gpu is None else gpu.identity.get("pci")
+        text = "NVML event" if number != _UNKNOWN_XID else "NVML event: an Xid whose number the driver kept"
         self._queue.append(
-            LogEvent(
-                kind="xid",
-                vendor="nvidia",
-                code=None if number == _UNKNOWN_XID else str(number),
-                pci=None if gpu is None or gpu.identity.pci is None else gpu.identity.pci.partition(".")[0],
-                wall=time.time(),
-                text="NVML event" if number != _UNKNOWN_XID else "NVML event: an Xid whose number the driver kept",
-            )
+            {
+                "kind": "xid",
+                "vendor": "nvidia",
+                "code": None if number == _UNKNOWN_XID else str(number),
+                "pci": None if pci is None else pci.partition(".")[0],
+                "wall": time.time(),
+                "text": text,
+            }
         )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from accelwatch.readings.identity import DeviceKey, Identity, Vendor
-from accelwatch.readings.sensors import Sensors
-from accelwatch.readings.snapshot import Device
 from accelwatch.sources.nvml_device import Gpu
-from accelwatch.sources.nvml_driver import Driver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from accelwatch.sources.nvml_driver import Driver
 
 
-def mig_devices(driver: Driver, gpu: Gpu) -> list[Device]:
+def mig_devices(driver: Driver, gpu: Gpu) -> list[dict[str, Any]]:
     """Empty where MIG is off or unknown."""
     mode = gpu.call("nvmlDeviceGetMigMode")
     if mode is None or not mode[0]:
@@ -24,17 +26,15 @@ def mig_devices(driver: Driver, gpu: Gpu) -> list[Device]:
         if instance is None or compute is None:
             continue
         memory = mig.memory()
-        identity = Identity(
-            key=DeviceKey(Vendor.NVIDIA, f"{gpu.identity.key.native}/{instance}/{compute}"),
-            model=mig.call("nvmlDeviceGetName"),
-            uuid=mig.call("nvmlDeviceGetUUID"),
-            pci=gpu.identity.pci,
-            driver=gpu.identity.driver,
-            parent=gpu.identity.key,
-        )
-        sensors = Sensors(
-            memory_used_bytes=None if memory is None else memory.used,
-            memory_total_bytes=None if memory is None else memory.total,
-        )
-        devices.append(Device(identity=identity, sensors=sensors, processes=mig.processes()))
+        key = gpu.identity["key"]
+        identity = {
+            "key": {"vendor": "nvidia", "native": f"{key['native']}/{instance}/{compute}"},
+            "model": mig.call("nvmlDeviceGetName"),
+            "uuid": mig.call("nvmlDeviceGetUUID"),
+            "pci": gpu.identity["pci"],
+            "driver": gpu.identity["driver"],
+            "parent": key,
+        }
+        sensors = {} if memory is None else {"memory_used_bytes": memory.used, "memory_total_bytes": memory.total}
+        devices.append({"identity": identity, "sensors": sensors, "processes": mig.processes()})
     return devices

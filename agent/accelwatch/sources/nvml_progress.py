@@ -7,18 +7,19 @@ import os
 import struct
 import time
 
-import msgspec
-
-_FORM = struct.Struct("<qi60s")  # start of the call (CLOCK_MONOTONIC ns, 0: none), device ordinal (-1: none), symbol
+_FORM = struct.Struct("=qi60s")  # start of the call (CLOCK_MONOTONIC ns, 0: none), device ordinal (-1: none), symbol
+_CALLED = struct.Struct("=i60s")  # the same without its start
 SIZE_BYTES = mmap.PAGESIZE
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call:
     """A call under way."""
 
-    name: str
-    device: int  # -1: of no device
-    seconds: float  # how long so far
+    __slots__ = ("device", "name", "seconds")
+
+    def __init__(self, name: str, device: int, seconds: float) -> None:
+        """`device`: -1, of no device; `seconds`: how long so far."""
+        self.name, self.device, self.seconds = name, device, seconds
 
 
 class Progress:
@@ -29,14 +30,24 @@ class Progress:
         if descriptor is None:
             os.ftruncate(self.descriptor, SIZE_BYTES)
         self._memory = mmap.mmap(self.descriptor, SIZE_BYTES)
+        self._started = memoryview(self._memory)[:8].cast("q")
+        self._symbols: dict[str, bytes] = {}
 
     def enter(self, device: int, name: str) -> None:
         """A call begins."""
-        _FORM.pack_into(self._memory, 0, time.monotonic_ns(), device, name.encode()[:60])
+        self.announce(device, name)[0] = time.monotonic_ns()
+
+    def announce(self, device: int, name: str) -> memoryview[int]:
+        """Names the call that follows, or many of it: returns where to put the start of each, and 0 when it is over."""
+        symbol = self._symbols.get(name)
+        if symbol is None:
+            symbol = self._symbols[name] = name.encode()[:60]
+        _CALLED.pack_into(self._memory, 8, device, symbol)
+        return self._started
 
     def leave(self) -> None:
         """It has returned."""
-        _FORM.pack_into(self._memory, 0, 0, -1, b"")
+        self._started[0] = 0
 
     def current(self) -> Call | None:
         """The call under way, if any."""
@@ -47,5 +58,6 @@ class Progress:
 
     def close(self) -> None:
         """Frees it."""
+        self._started.release()
         self._memory.close()
         os.close(self.descriptor)

@@ -13,9 +13,10 @@ from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.readings.log_event import LogEvent
 from accelwatch.readings.memory import EccCount, ErrorKind
 from accelwatch.readings.process import DeviceProcess
-from accelwatch.readings.sensors import Sensors
+from accelwatch.readings.sensors import Sensors, Throttle
 from accelwatch.readings.snapshot import Device, Snapshot
-from accelwatch.sources.nvml_worker import Answer, Sighting
+from accelwatch.sources.nvml import Nvml
+from accelwatch.sources.nvml_answer import Answer, decode
 from accelwatch.taxonomy.loader import load
 from support import FakeClock
 
@@ -38,25 +39,26 @@ def _device(index: int) -> Device:
 def seeds() -> list[bytes]:
     lost = Device(identity=_device(2).identity, state=DeviceState.LOST, reason="15 (GPU is lost)")
     answers = (
-        Answer(tuple(Sighting(_device(n), True) for n in range(2))),
-        Answer((Sighting(_device(0), False), Sighting(lost, True)), problems=("NVML: a call failed",)),
+        Answer(tuple(_device(n) for n in range(2))),
+        Answer(((0, 650.5, 1e6, 0.97, (Throttle.SW_POWER_CAP,)), _device(1), lost), problems=("NVML: a call failed",)),
         Answer((), events=(LogEvent(kind="xid", vendor="nvidia", code="79", pci="0000:18:00", text="NVML event"),)),
         Answer(error="Driver Not Loaded"),
     )
-    return [msgspec.msgpack.encode(answer) for answer in answers]
+    return [msgspec.json.encode(answer) for answer in answers]
 
 
 def one(data: bytes) -> None:
     try:
-        answer = msgspec.msgpack.decode(data, type=Answer)
+        answer = decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # as sources/nvml_child.py has it
         return
     clock = FakeClock()
     core = Core(SteadyClock(clock, "boot"), Loaded(), TAXONOMY, node_name="n", boot_id="boot")
-    for _ in range(2):
+    source = Nvml(library=None, timeout=1, interval=1, clock=clock)
+    for full in (True, False):
         clock.now += 1
-        devices = {sighting.device.key: sighting.device for sighting in answer.sightings}
-        core.answered("nvml", Snapshot(devices=tuple(devices.values()), events=answer.events), 1.0)
+        source._take(answer, full, clock.now)
+        core.answered("nvml", Snapshot(devices=tuple(source._devices.values()), events=answer.events), 1.0)
         core.tick()
     page = Renderer(METRICS).render(core.node.view(), (), STATUS, core.fault_view({"nvml"}, 0), core.run_page())
     assert page.text.endswith(b"\n")
