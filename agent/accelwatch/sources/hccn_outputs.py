@@ -79,10 +79,33 @@ def parse_link(output: str) -> LinkState | None:
 
 def parse_link_stat(output: str) -> LinkHistory | None:
     """`-link_stat -g` in both forms; `None` when it has neither counts nor records."""
-    counts = {which: int(number) for which, number in _COUNT.findall(output)}
+    line, rest = _current_time(output)
+    counts, current, changes = (_known_history if len(rest) <= _KNOWN_CHARACTERS else _history)(rest)
+    if current is None and (stamp := _ASCTIME.search(line)):
+        current = _seconds(stamp[1])
+    if not counts and current is None and not changes:
+        return None
+    history = None
+    if current is not None:
+        history = tuple(LinkChange(current - at, up) for at, up in changes)
+    return LinkHistory(ups=counts.get("up"), drops=counts.get("down"), changes=history, records=changes)
+
+
+def _current_time(output: str) -> tuple[str, str]:
+    """Its line, and all the rest, which changes only when the link does."""
+    place = output.find("current time")
+    if place < 0:
+        return "", output
+    start, end = output.rfind("\n", 0, place) + 1, output.find("\n", place) + 1 or len(output)
+    return output[start:end], output[:start] + output[end:]
+
+
+def _history(text: str) -> tuple[dict[str, int], float | None, tuple[tuple[float, bool], ...]]:
+    """Counts by `up` and `down`, the current time if it is there a second time, and the changes."""
+    counts = {which: int(number) for which, number in _COUNT.findall(text)}
     current: float | None = None
     changes: list[tuple[float, bool]] = []
-    for line in output.splitlines():
+    for line in text.splitlines():
         stamp = _ASCTIME.search(line)
         change = _CHANGE.search(line)
         if stamp is None:
@@ -94,12 +117,13 @@ def parse_link_stat(output: str) -> LinkHistory | None:
             current = seconds
         elif change is not None:
             changes.append((seconds, change[1] == "UP"))
-    if not counts and current is None and not changes:
-        return None
-    history = None
-    if current is not None:
-        history = tuple(LinkChange(current - at, up) for at, up in changes)
-    return LinkHistory(ups=counts.get("up"), drops=counts.get("down"), changes=history, records=tuple(changes))
+    return counts, current, tuple(changes)
+
+
+# Every poll prints the whole history of each port again. A node has fewer ports, and a port fewer changes in its list,
+# than this keeps; a tool gone wrong prints more, and that is not kept.
+_KNOWN_CHARACTERS = 4096
+_known_history = functools.lru_cache(maxsize=256)(_history)
 
 
 def parse_last_change(output: str) -> bool | None:

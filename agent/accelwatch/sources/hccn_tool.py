@@ -18,13 +18,15 @@ from accelwatch.sources.base import AscendDevice, Presence, SourceError
 from accelwatch.sources.commands import Runner, find_tool
 from accelwatch.sources.hccn_950 import Port, parse_ports
 from accelwatch.sources.hccn_optics import parse_optical
+from accelwatch.sources.hccn_standing import PortKey, Standings
 from accelwatch.sources.kept_answer import KeptAnswer, Read
 from accelwatch.sources.npu_smi_errors import unsupported
 from accelwatch.sources.npu_smi_values import whole_lines
 from accelwatch.sources.patience import Patience, give_up_if_blocked
 from accelwatch.sources.privileged import HCCN_INSTALLED
 
-# Polls between two readings of each query; link and history come with every poll (design.md, Configuration).
+# Polls between two readings of each query; link and history come with every poll (design.md, Configuration), and tell
+# when speed and FEC cannot have changed (`hccn_standing`).
 PERIODS = {"net_health": 6, "stat": 6, "speed": 6, "fec": 6, "optical": 60}
 # 950's tool has neither of the other two (950 hccn_tool manual, table of contents).
 QUERIES_950 = frozenset(("stat", "speed", "fec"))
@@ -35,7 +37,6 @@ EVERYTHING_SECONDS = 45.0
 RETRY_POLLS = 60
 
 _NO_ANSWER = KeptAnswer("", 0.0)
-PortKey = tuple[AscendDevice, int | None, int | None]  # udie and port on 950
 
 
 class HccnTool:
@@ -65,6 +66,9 @@ class HccnTool:
         self._asked: dict[tuple[PortKey, str], int] = {}
         self._unsupported: dict[tuple[PortKey, str], int] = {}
         self._answered: set[tuple[PortKey, str]] = set()  # ever
+        self._standings = Standings()
+        self._known: frozenset[AscendDevice] = frozenset()
+        self._tool: str | None = None  # as found at the beginning of a poll
 
     def presence(self) -> Presence:
         """The tool is configured, on PATH, or where the driver installs it."""
@@ -74,6 +78,7 @@ class HccnTool:
         """Link state and history of every port, and a few slow queries; see `sources.base.Source`."""
         started = self._clock.monotonic()
         self._polls += 1
+        self._tool = find_tool("hccn_tool", self._configured, HCCN_INSTALLED)
         devices = self._devices()
         problems: list[str] = []
         links: list[Link] = []
@@ -97,18 +102,14 @@ class HccnTool:
             )
         budget = EVERYTHING_SECONDS if everything else self._interval * BUDGET_SHARE
         first = everything or self._polls == 1
-        known = {*self._held, *self._asked, *self._unsupported}
-        for gone in {one for one in known if one[0][0] not in devices}:
-            for table in (self._held, self._asked, self._unsupported):
-                table.pop(gone, None)
-            self._answered.discard(gone)
+        self._keep(frozenset(devices))
         checked = [port for port, link in zip(ports, links, strict=True) if link.state is LinkState.UP]
         for number, (port, query) in enumerate(self._due(ports, checked, first)):
             if number and self._clock.monotonic() - started >= budget:
                 break
             problems += self._ask(port, query)
             if first:  # from here on each comes at its own poll
-                self._asked[(port, query)] -= number % PERIODS[query]
+                self._asked[(port, query)] -= number % self._period((port, query))
         return Snapshot(
             links=tuple(self._completed(link, port) for link, port in zip(links, ports, strict=True)),
             problems=tuple(problems),
@@ -119,8 +120,7 @@ class HccnTool:
         """Nothing is held between polls."""
 
     def _run(self, port: PortKey, query: str) -> str:
-        tool = find_tool("hccn_tool", self._configured, HCCN_INSTALLED)
-        if tool is None:
+        if self._tool is None:
             raise SourceError("hccn_tool: not found; install the driver or set sources.hccn_tool.command")
         device, udie, number = port
         if device.generation_950:
@@ -129,7 +129,7 @@ class HccnTool:
                 arguments += ["-u", str(udie), "-p", str(number)]
         else:
             arguments = ["-i", str(device.hccn_id), f"-{query}", "-g"]
-        output = self._runner.run([tool, *arguments], self._timeout)
+        output = self._runner.run([self._tool, *arguments], self._timeout)
         if output.status != 0 and not output.stdout.strip():
             words = " ".join((output.stderr or "it printed nothing").split())
             raise SourceError(f"hccn_tool {' '.join(arguments)}: {words[:200]} (exit status {output.status})", words)
@@ -153,6 +153,7 @@ class HccnTool:
             except SourceError as error:
                 give_up_if_blocked(error)
                 problems.append(str(error))
+                self._standings.untold(port)
                 if state is not None:
                     links.append((port, _link(port, state, None)))
         return links, problems
@@ -183,7 +184,20 @@ class HccnTool:
         if state is None:
             last = outputs.parse_last_change(output)
             state = _state_of(last)
+        self._standings.told(port, state, history, self._polls)
         return _link(port, state, history)
+
+    def _keep(self, devices: frozenset[AscendDevice]) -> None:
+        """Drops what is held of other devices."""
+        if devices == self._known:
+            return
+        self._known = devices
+        self._standings.keep(devices)
+        known = {*self._held, *self._asked, *self._unsupported}
+        for gone in [one for one in known if one[0][0] not in devices]:
+            for table in (self._held, self._asked, self._unsupported):
+                table.pop(gone, None)
+            self._answered.discard(gone)
 
     def _forget(self, port: PortKey, query: str) -> None:
         """Its last answer does not hold any more, and it is due."""
@@ -208,7 +222,10 @@ class HccnTool:
     def _waits(self, asked: tuple[PortKey, str]) -> float:
         """How many of its periods ago it was asked."""
         last = self._asked.get(asked)
-        return math.inf if last is None else (self._polls - last) / PERIODS[asked[1]]
+        return math.inf if last is None else (self._polls - last) / self._period(asked)
+
+    def _period(self, asked: tuple[PortKey, str]) -> int:
+        return self._standings.period(*asked, self._asked.get(asked), PERIODS[asked[1]])
 
     def _resting(self, asked: tuple[PortKey, str]) -> bool:
         since = self._unsupported.get(asked)
@@ -234,10 +251,10 @@ class HccnTool:
     def _read(self, port: PortKey, query: str, parse: Callable[[str], Read]) -> Read:
         """Of its last answer while that holds, else of none."""
         held = self._held.get((port, query))
-        lifetime = LIFETIME_PERIODS * PERIODS[query] * self._interval + self._timeout
-        if held is None or self._clock.monotonic() - held.at > lifetime:
+        if held is None:
             return _NO_ANSWER.read(parse)
-        return held.read(parse)
+        lifetime = LIFETIME_PERIODS * self._period((port, query)) * self._interval + self._timeout
+        return (held if self._clock.monotonic() - held.at <= lifetime else _NO_ANSWER).read(parse)
 
     def _completed(self, link: Link, port: PortKey) -> Link:
         healthy, verdict = self._read(port, "net_health", outputs.parse_net_health)
