@@ -16,8 +16,8 @@ from accelwatch.readings.snapshot import Device
 
 
 class LinkView(msgspec.Struct, frozen=True):
-    """A link as it is shown: `reading` is `None` where only its counters are left; `own_…` when that count is shown by its
-    name and not with those of others.
+    """A link as it is shown: `reading` is `None` where only its counters are left; `own_…` when that count is shown
+    by its name and not with those of others.
     """
 
     name: str

@@ -32,9 +32,11 @@ def recorded(
     """Of each (query, minute) what it gives. AssertionError where a rule or query fails."""
     asked = list(queries)
     document = {
-        "rule_files": [str(RULES / name) for name in ("serials.yml", "reliability.yml", "fleet.yml")],
+        "rule_files": [str(RULES / name) for name in ("serials.yml", "exposure.yml", "reliability.yml", "fleet.yml")],
         "evaluation_interval": "1m",
-        "group_eval_order": ["accelwatch-serials", "accelwatch-reliability-hourly", "accelwatch-reliability-30d"],
+        "group_eval_order": [
+            f"accelwatch-{group}" for group in ("serials", "exposure", "reliability-hourly", "reliability-30d")
+        ],
         "tests": [
             {
                 "interval": "1m",

@@ -22,8 +22,8 @@ SETTLED_SECONDS = 60.0
 
 
 def hourly(text: str) -> str:
-    """A rule file whose hour is a minute; one that is a minute after the fact, at once."""
-    return text.replace("interval: 1h", "interval: 1m").replace("2700", "60")
+    """A rule file whose hour, or five minutes, is a minute; one that is a minute after the fact, at once."""
+    return text.replace("interval: 1h", "interval: 1m").replace("interval: 5m", "interval: 1m").replace("2700", "60")
 
 
 def main() -> int:

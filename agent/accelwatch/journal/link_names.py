@@ -11,8 +11,8 @@ COUNTED = ("link_errors", "link_drops")
 
 # A device has at most 100 series in any state, a GPU of 18 NVLinks 90 in every likely one (design.md, Metrics): 84 of
 # them are not of these counters. NVLinks are named by their first event: errors, which many have some of, leave the
-# names of those that drop alone. Links of other kinds (7 of HCCS, one between dies and one port on an A3) are named when
-# first read. To raise a number would move counts from one label to another.
+# names of those that drop alone. Links of other kinds (7 of HCCS, one between dies and one port on an A3) are named
+# when first read. To raise a number would move counts from one label to another.
 NAMED_NVLINKS = {"link_errors": 1, "link_drops": 2}
 NAMED_OTHERS = 9
 # Its ports are few, and are in the node's budget.

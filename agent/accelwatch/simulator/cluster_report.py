@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# What a site records each hour is recorded so often here, so that minutes are enough to show a report. What it reads is
-# itself recorded each minute (alerts/rules/serials.yml).
+# What a site records each hour, or each five minutes, is recorded so often here, so that minutes are enough to show a
+# report. The rest of what it reads is recorded each minute anyway (alerts/rules/serials.yml).
 RECORDED_SECONDS = 60
 AGAIN_SECONDS = 300.0
 NEEDS = ("matplotlib", "scipy")
 
 
 def hastened(rules: Path, directory: Path) -> str:
-    """Copies the rules, with those of each hour recorded every minute; gives the pattern of their files."""
+    """Copies the rules, with those of each hour and each five minutes recorded every minute; gives the pattern of their
+    files.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for path in rules.glob("*.yml"):
         text = path.read_text(encoding="utf-8")
-        copy = text.replace("\n    interval: 1h\n", f"\n    interval: {RECORDED_SECONDS}s\n")
+        copy = re.sub(r"^    interval: (1h|5m)$", f"    interval: {RECORDED_SECONDS}s", text, flags=re.MULTILINE)
         (directory / path.name).write_text(copy, encoding="utf-8")
     return str(directory / "*.yml")
 
