@@ -7,13 +7,14 @@ import shutil
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from accelwatch.readings.process import Launcher, ProcessExit, RunIdentity
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.commands import ToolRunner
 from accelwatch.sources.privileged import LocalReads
-from accelwatch.sources.processes import Processes
+from accelwatch.sources.processes import STATES, Processes
 from support import FakeClock
 
 BOOTED = 1_790_000_000
@@ -232,6 +233,19 @@ def test_the_environment_is_read_once_and_only_the_identity_stays(host: Host) ->
     assert b"4711" in state
     assert b"s3cr3t" not in state
     assert b"77123" not in state
+
+
+def test_states_and_names_are_psutils(host: Host) -> None:
+    """A name that the kernel has cut is told in full where the command line begins with it."""
+    words = psutil._pslinux.PROC_STATUSES  # type: ignore[attr-defined]
+    assert {letter: str(word) for letter, word in words.items()} == STATES
+    home = host.process(7, "/dev/nvidia0")
+    stat = (home / "stat").read_text()
+    (home / "stat").write_text(stat.replace("train er", "pt_main_thread_"))
+    (home / "cmdline").write_bytes(b"/opt/bin/pt_main_thread_of_rank\0--token=s3cr3t\0")
+    host.process(8, "/dev/nvidia1")
+    seven, eight = host.source.poll().processes
+    assert (seven.name, eight.name, eight.cpu_seconds) == ("pt_main_thread_of_rank", "train er", 3.0)
 
 
 def test_another_process_of_the_same_pid_is_read_anew(host: Host) -> None:

@@ -18,17 +18,21 @@ NO_LAUNCHERS = frozenset((
     "sshd", "sshd-session", "sudo", "su", "login", "cron", "containerd-shim", "containerd-shim-", "conmon", "dockerd",
     "docker-init", "tini", "dumb-init", "pause", "slurmstepd", "slurmd", "kubelet", "supervisord", "nohup", "timeout",
 ))  # fmt: skip
-_NAME_LENGTH = 15
+NAME_LENGTH = 15
 # docker-<id>.scope, cri-containerd-<id>.scope, .../docker/<id>, .../kubepods/.../<id>: always 64 hex digits.
 _CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 _CGROUP_BYTES = 16384
+_STAT_BYTES = 4096
 
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Stat(msgspec.Struct, frozen=True):
-    """The fields of /proc/<pid>/stat that say who a process is. `instance`: its start, in clock ticks since boot."""
+    """The fields of /proc/<pid>/stat that say who a process is. `instance`: its start, in clock ticks since boot.
+
+    `cpu_seconds`: user and system, its own and that of reaped children.
+    """
 
     pid: int
     name: str
@@ -37,16 +41,23 @@ class Stat(msgspec.Struct, frozen=True):
     group: int
     session: int
     instance: int
+    cpu_seconds: float = 0.0
 
 
 def read_stat(proc: Path, pid: int) -> Stat:
     """Raises `OSError` where there is no such process, `ValueError` for a line that is cut. A name may hold `)`."""
-    text = (proc / str(pid) / "stat").read_text(errors="replace")
+    # A stat line has some 300 bytes; a file object would cost more than the read.
+    descriptor = os.open(f"{proc}/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(descriptor, _STAT_BYTES).decode(errors="replace")
+    finally:
+        os.close(descriptor)
     name, _, rest = text.partition("(")[2].rpartition(")")
     fields = rest.split()
     if len(fields) < 20:
         raise ValueError(f"stat line is cut: {text[:80]!r}")
-    return Stat(pid, name, fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+    ticks = int(fields[11]) + int(fields[12]) + int(fields[13]) + int(fields[14])
+    return Stat(pid, name, fields[0], int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), ticks / _TICKS)
 
 
 def boot_time(proc: Path) -> float:
@@ -76,7 +87,7 @@ def launcher_of(process: Stat, read: Callable[[int], Stat]) -> Launcher:
             parent = read(process.parent)
         except (OSError, ValueError):
             parent = process  # it has just ended
-        if parent.name[:_NAME_LENGTH] not in NO_LAUNCHERS:
+        if parent.name[:NAME_LENGTH] not in NO_LAUNCHERS:
             chosen = parent
     instance = chosen.instance
     if chosen.group not in (0, chosen.pid):

@@ -16,11 +16,16 @@ from accelwatch.readings.snapshot import Snapshot
 from accelwatch.runs.identity import identify
 from accelwatch.sources.base import Presence, SourceError
 from accelwatch.sources.privileged import DEVICE_NODE, PrivilegedReads
-from accelwatch.sources.proc_files import Stat, boot_time, container_of, launcher_of, read_stat, started_at
+from accelwatch.sources.proc_files import NAME_LENGTH, Stat, boot_time, container_of, launcher_of, read_stat, started_at
 from accelwatch.sources.process_events import Deliver, ProcessEvents
 
 # A process that holds no device is looked at again after so long, then twice as long, up to the limit.
 LOOK_AGAIN_SECONDS, LOOK_AGAIN_LIMIT_SECONDS = 5.0, 60.0
+# The states of proc(5) in psutil's words.
+STATES = {
+    "R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop", "Z": "zombie",
+    "X": "dead", "x": "dead", "K": "wake-kill", "W": "waking", "I": "idle", "P": "parked",
+}  # fmt: skip
 GRANT = "is accelwatch-helper up? Without it: grant CAP_SYS_PTRACE"
 
 
@@ -58,7 +63,7 @@ class Processes:
         self._others: dict[int, Looked] = {}
         self._told_unreadable = 0
         self._found: dict[int, Found] = {}
-        self._handles: dict[int, psutil.Process] = {}  # of what was described last: making one costs a look of its own
+        self._handles: dict[int, psutil.Process] = {}  # of those with a long name: making one costs a look of its own
         self._last: dict[int, HostProcess] = {}  # the holders of the last poll
         self._stats: dict[int, Stat] = {}  # read in this poll
         self._told_environment = False
@@ -185,26 +190,30 @@ class Processes:
             found = self._learn(pid, stat)
         if self._boot is None:
             self._boot = boot_time(self._proc)
-        process = self._handles[pid]
-        with process.oneshot():
-            times = process.cpu_times()
-            return HostProcess(
-                pid=pid,
-                name=process.name(),
-                started=started_at(stat, self._boot),
-                state=str(process.status()),
-                cpu_seconds=times.user + times.system + times.children_user + times.children_system,
-                devices=devices,
-                instance=stat.instance,
-                parent=stat.parent,
-                group=stat.group,
-                session=stat.session,
-                launcher=launcher_of(stat, self._stat),
-                container=found.container,
-                run=found.run,
-                environment_readable=found.readable,
-                **self._traffic(pid),
-            )
+        return HostProcess(
+            pid=pid,
+            name=stat.name if len(stat.name) < NAME_LENGTH else self._long_name(pid),
+            started=started_at(stat, self._boot),
+            state=STATES.get(stat.state, "?"),
+            cpu_seconds=stat.cpu_seconds,
+            devices=devices,
+            instance=stat.instance,
+            parent=stat.parent,
+            group=stat.group,
+            session=stat.session,
+            launcher=launcher_of(stat, self._stat),
+            container=found.container,
+            run=found.run,
+            environment_readable=found.readable,
+            **self._traffic(pid),
+        )
+
+    def _long_name(self, pid: int) -> str:
+        """The kernel keeps 15 characters of a name; what the command line begins with may tell the rest."""
+        if pid not in self._handles:
+            with _procfs(self._proc):
+                self._handles[pid] = psutil.Process(pid)
+        return self._handles[pid].name()
 
     def _traffic(self, pid: int) -> dict[str, int]:
         try:
@@ -228,8 +237,7 @@ class Processes:
             readable = False
         except OSError:
             lasting = False  # it is just ending, or the kernel could not: asked again at the next poll
-        with _procfs(self._proc):
-            self._handles[pid] = psutil.Process(pid)
+        self._handles.pop(pid, None)  # of an earlier process
         found = Found(stat.instance, run, readable, container_of(self._proc, pid))
         if lasting:
             self._found[pid] = found
