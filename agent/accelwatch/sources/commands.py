@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 import select
 import shutil
@@ -29,6 +30,8 @@ PIPE_GRACE_SECONDS = 0.2
 # read. One that prints more than a pipe holds (64 KiB, pipe(7)) waits for us meanwhile.
 QUIET_SECONDS = 0.25
 READ_BYTES = 1 << 16
+# To look along PATH costs a third of what it costs to call the tool.
+FOUND_SECONDS = 1.0
 # Abandoned children cannot be ended by anybody; more of them would only pile up in the driver.
 ABANDONED_LIMIT = 3
 
@@ -39,6 +42,8 @@ DRIVER_LIBRARIES = (
     "/usr/local/Ascend/driver/lib64/common",
     "/usr/local/Ascend/driver/lib64/driver",
 )
+
+_found: dict[tuple[str | None, ...], tuple[float, str | None]] = {}  # when, and where
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -160,13 +165,18 @@ class ToolRunner:
 
 
 def find_tool(name: str, command: str | None, installed: Sequence[str]) -> str | None:
-    """The tool's path: as configured, else from PATH, else where the driver installs it; `None` if nowhere."""
+    """The tool's path: as configured, else from PATH, else where the driver installs it; `None` if nowhere.
+
+    What was found holds for `FOUND_SECONDS`: a poll makes up to dozens of calls, and each looks for its tool.
+    """
     if command is not None:
         return command
-    found = shutil.which(name)
-    if found is not None:
-        return found
-    return next((path for path in installed if os.access(path, os.X_OK)), None)
+    key, now = (name, os.environ.get("PATH"), *installed), time.monotonic()
+    looked, found = _found.get(key, (-math.inf, None))
+    if now - looked > FOUND_SECONDS:
+        found = shutil.which(name) or next((path for path in installed if os.access(path, os.X_OK)), None)
+        _found[key] = (now, found)
+    return found
 
 
 def tool_environment() -> dict[str, str]:
