@@ -114,7 +114,9 @@ class Polled:
 class Rounds:
     """Polls one source on a thread of its own: one that blocks delays no other, and is never asked twice at once."""
 
-    def __init__(self, polled: Polled, clock: Clock, metrics: AgentMetrics, done: Callable[[Snapshot | None], None]):
+    def __init__(
+        self, polled: Polled, clock: Clock, metrics: AgentMetrics, done: Callable[[Snapshot | None], None]
+    ) -> None:
         """`done` gets the result of each poll, on that thread."""
         self.polled = polled
         self._clock = clock
@@ -159,8 +161,10 @@ class Rounds:
     def _run(self) -> None:
         while self._wait():
             try:
-                snapshot = self.polled.poll(self._metrics)
-                self._poll_over()
+                try:
+                    snapshot = self.polled.poll(self._metrics)
+                finally:
+                    self._poll_over()
                 self._done(snapshot)
             except Exception:  # noqa: BLE001 - a loop edge: the source is polled again
                 log.get().exception("a reading was lost; a flaw in accelwatch, please report it")

@@ -32,9 +32,8 @@ NOT_MEASURED = (
     "Real drivers: NVML is a simulated library whose calls return at once, npu-smi and hccn_tool are simulated commands."
     " What a driver does on behalf of a call is not in the figures, nor is what the vendor's tools take as processes.",
     "dcgm-exporter, npu-exporter: not to be had here.",
-    "What the root helper is asked: it is idle, since files and tools of a simulated host are read by the agent itself."
-    " A question takes both together about a quarter of a millisecond, and one that must look through a process's open"
-    " files more.",
+    "The root helper at work: it is idle in all tables, since files and tools of a simulated host are read by the agent"
+    " itself.",
     "The limits of the systemd unit (CPUWeight, MemoryMax) and its sandbox: the programs run without them.",
     "node_exporter reads the host at each scrape and nvitop-exporter the GPUs once a second, without run, log, journal"
     " or network: the ratios compare what they cost, not what they tell.",

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import jitter
 import results
+import root_helper
 import where
 from measure import Measured, rounds
-from subjects import agent, node_exporter, nvitop_exporter, simulated_hosts, versions
+from subjects import MALLOC, NODE_PYTHON, agent, node_exporter, nvitop_exporter, simulated_hosts, versions
 
 from accelwatch.simulator.cluster import _free_ports
 
@@ -119,6 +120,8 @@ def main() -> int:
     chapters = {"Interference with a neighbour": beside.text()}
     if JUDGED in sizes:
         chapters = {"Targets": targets(sizes[JUDGED]), WHERE: spent_where(), **chapters}
+    if root_helper.MAY_RUN:
+        chapters["Questions to the root helper"] = root_helper.questions(NODE_PYTHON, MALLOC)
     results.write(sizes, told, (load, os.getloadavg()[0]), chapters, missing)
     print("\n".join(line for text in chapters.values() for line in text), flush=True)
     kept = JUDGED not in sizes or bounded(sizes[JUDGED])
