@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 Read = TypeVar("Read")
 Part = TypeVar("Part", bound=Mapping[Any, Any])
-More = ParamSpec("More")
+More = TypeVarTuple("More")
 
 
 class KeptAnswer:
@@ -31,14 +31,13 @@ class KeptAnswer:
         self,
         split: Callable[[str], Mapping[int, Part]],
         number: int | None,
-        parse: Callable[Concatenate[Part, More], Read],
-        *more: More.args,
-        **none: More.kwargs,
+        parse: Callable[[Part, *More], Read],
+        *more: *More,
     ) -> Read:
         """As `read`, of one part of those that `split` finds; of an empty one where there is none of that number."""
         key = (split, number, parse, *more)
         if key not in self._read:
             part: Any = {} if number is None else self.read(split).get(number, {})
-            self._read[key] = parse(part, *more, **none)
+            self._read[key] = parse(part, *more)
         result: Read = self._read[key]
         return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Concatenate
 
 from accelwatch.readings.health import FaultEvent, Health
 from accelwatch.readings.identity import DeviceKey, Identity, Vendor, normalise_pci
@@ -63,13 +62,12 @@ class Chips:
         self,
         query: Query,
         number: int | None,
-        parse: Callable[Concatenate[queries.Block, More], Read | None],
-        *more: More.args,
-        **none: More.kwargs,
+        parse: Callable[[queries.Block, *More], Read | None],
+        *more: *More,
     ) -> Read | None:
         """What `parse` makes of a block of the query's last answer, once for each answer."""
         answer = self._schedule.fresh(query)
-        return None if answer is None else answer.read_part(queries.blocks, number, parse, *more, **none)
+        return None if answer is None else answer.read_part(queries.blocks, number, parse, *more)
 
     def _of_chip(
         self, kind: str, npu: int, chip: int, parse: Callable[[queries.Block, DeviceKey], Read | None], key: DeviceKey
