@@ -125,7 +125,9 @@ def observe(
     else:
         distance = sample.at - state.at
         covered = min(distance, GAP_FACTOR * (state.cadence or distance))
-    cadence = _cadence(state.cadence, covered)
+    cadence = state.cadence
+    if covered:
+        cadence = covered if cadence is None else cadence + 0.2 * (covered - cadence)
     load, spin_load, works = _loads(state, sample, idle)
     low, high = _smoothed(state, sample, load, covered)
     traffic = _traffic(state.traffic, sample, state.activity)
@@ -157,12 +159,6 @@ def observe(
         memory_peak=peak,
         released=used is not None and bool(peak) and used < RELEASED_SHARE * (peak or 0),
     )
-
-
-def _cadence(cadence: float | None, covered: float) -> float | None:
-    if not covered:
-        return cadence
-    return covered if cadence is None else cadence + 0.2 * (covered - cadence)
 
 
 def _loads(state: DeviceState, sample: Sample, idle: float | None) -> tuple[float | None, float | None, bool]:
@@ -233,8 +229,8 @@ def _classify(
     flowing: bool | None,
     cpu_low: bool | None,
 ) -> Activity:
-    signals = (sample.power_watts, sample.utilization_ratio, flowing, cpu_low)
-    if sum(signal is not None for signal in signals) < 2:
+    silent = (sample.power_watts, sample.utilization_ratio, flowing, cpu_low).count(None)
+    if silent > 2:
         return Activity.UNKNOWN
     if load is None or spin_load is None:
         if sample.power_watts is not None:

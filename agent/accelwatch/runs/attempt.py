@@ -92,7 +92,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def over(self) -> bool:
         """Whether all workers have ended."""
-        return all(worker.over for worker in self.workers)
+        return all(member.helper or member.over for member in self.members)
 
     def settled(self, now: float) -> bool:
         """Whether it need not be waited any longer for how they ended."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +22,7 @@ from accelwatch.runs.signs import hang, name_of, over
 from accelwatch.runs.signs import slow as slow_sign
 from accelwatch.runs.stall import Level, Verdict
 from accelwatch.runs.tracker import RunTracker, TrackerState
+from accelwatch.runs.work import Works
 from accelwatch.taxonomy.loader import Taxonomy
 from accelwatch.taxonomy.model import Kind
 
@@ -30,8 +30,6 @@ from accelwatch.taxonomy.model import Kind
 CAUSE_SECONDS = 600.0
 # Before its end a run may have waited for the longest time-out that a user sets; HCCL's goes up to 7,200 s by itself.
 LONGEST_WAIT_SECONDS = 7200.0
-
-Number = TypeVar("Number", int, float)
 
 
 class BookState(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +78,7 @@ class RunBook:
         self._samples: dict[str, Sample] = {}
         self._processes: dict[int, HostProcess] = {}
         self._processes_at = 0.0
+        self._works = Works()
         self._verdicts: dict[RunRef, Verdict] = {}
         self._hanging: dict[RunRef, Sign] = {}
         self._slowing: dict[tuple[RunRef, str], Sign] = {}
@@ -158,6 +157,7 @@ class RunBook:
         news = News(records=[*changes.started, *changes.changed, *changes.ended])
         for record in changes.ended:
             self._verdicts.pop(record.ref, None)
+            self._works.forget(record.ref)
             self._stalls.pop(name_of(record.ref), None)
             self._slow.pop(name_of(record.ref), None)
             for told in [key for key in self._slowing if key[0] == record.ref]:
@@ -175,7 +175,8 @@ class RunBook:
         now: float,
         news: News,
     ) -> None:
-        work = self._work(record, pids)
+        members = self.tracker.members(record.ref)
+        work = self._works.of(record, members, self._processes, self._processes_at, pids)
         if work is None:
             return
         causes = {
@@ -224,27 +225,6 @@ class RunBook:
         for told in [key for key in self._slowing if key[0] == record.ref and key[1] not in behind]:
             news.findings.append(over(self._slowing.pop(told), now, "it keeps pace with its peers again"))
 
-    def _work(self, record: RunRecord, pids: Mapping[tuple[str, str], tuple[int, ...] | None]) -> Work | None:
-        members = self.tracker.members(record.ref)
-        alive = [self._processes[m.pid] for m in members if not m.over and m.pid in self._processes]
-        if not record.devices or not alive:
-            return None
-        pids_alive = {p.pid for p in alive}
-        # Data loaders are forked by a rank and hold no memory of a device, so the driver does not list them.
-        family = [p for p in self._processes.values() if p.pid in pids_alive or p.parent in pids_alive]
-        holders = {pid for device in record.devices for pid in pids.get((device.vendor, device.device)) or ()}
-        workers = {m.pid for m in members if not m.helper and not m.over}
-        return Work(
-            at=self._processes_at,
-            pids=tuple(sorted((holders & pids_alive) or workers)),
-            devices=tuple(f"{d.vendor}/{d.device}" for d in record.devices if (d.vendor, d.device) in pids),
-            world_size=record.world_size,
-            cpu_seconds=_sum(p.cpu_seconds for p in family),
-            read_bytes=_sum(p.read_bytes for p in family),
-            written_bytes=_sum(p.written_bytes for p in family),
-            states=tuple(p.state for p in alive),
-        )
-
     def _judge_cause(self, record: RunRecord, episodes: Sequence[Episode], now: float, news: News) -> None:
         judged = cause.judge(record, episodes, lambda name: self._taxonomy.class_(name).kind, now)
         if judged == record:
@@ -272,9 +252,3 @@ def _progress(verdict: Verdict) -> Progress:
     stalled = verdict.level is not None and verdict.level >= Level.WARN
     last = verdict.since if stalled and verdict.since is not None else max(verdict.last_progress.values(), default=None)
     return Progress(last_at=last, stalled=stalled)
-
-
-def _sum(values: Iterable[Number | None]) -> Number | None:
-    """Of what can be read; `None` where nothing can."""
-    known = [value for value in values if value is not None]
-    return sum(known[1:], known[0]) if known else None

@@ -130,11 +130,12 @@ def step(
     observed = bool(work.devices) and len(known) >= KNOWN_SHARE * len(work.devices)
     if observed:
         state = _judge(state, known, work, seconds, active_cause)
+    armed = _armed(state)
     return state, Verdict(
         level=state.level if observed else None,
         since=state.since,
-        threshold=threshold(state) if _armed(state) else STARTUP_SECONDS,
-        armed=_armed(state),
+        threshold=threshold(state) if armed else STARTUP_SECONDS,
+        armed=armed,
         pause=state.pause if now < state.paused_until else None,
         activities=shown,
         last_progress={key: device.last_busy for key, device in devices.items() if device.last_busy is not None},

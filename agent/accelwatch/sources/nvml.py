@@ -225,7 +225,7 @@ class Nvml:
                     self._lengths.pop(device.identity.index, None)
         if full:
             self._full_at = now
-        else:  # MIG devices are in the full readings only
+        elif any(device.identity.parent is not None for device in known.values()):  # MIG: in the full readings only
             up = {key for key, device in devices.items() if device.state is DeviceState.UP}
             devices = {key: device for key, device in known.items() if device.identity.parent in up} | devices
         self._devices = devices

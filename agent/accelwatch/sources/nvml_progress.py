@@ -8,7 +8,6 @@ import struct
 import time
 
 _FORM = struct.Struct("=qi60s")  # start of the call (CLOCK_MONOTONIC ns, 0: none), device ordinal (-1: none), symbol
-_CALLED = struct.Struct("=i60s")  # the same without its start
 SIZE_BYTES = mmap.PAGESIZE
 
 
@@ -35,15 +34,17 @@ class Progress:
 
     def enter(self, device: int, name: str) -> None:
         """A call begins."""
-        self.announce(device, name)[0] = time.monotonic_ns()
+        symbol = self._symbols.get(name) or self._symbol(name)
+        _FORM.pack_into(self._memory, 0, time.monotonic_ns(), device, symbol)
 
     def announce(self, device: int, name: str) -> memoryview[int]:
         """Names the call that follows, or many of it: returns where to put the start of each, and 0 when it is over."""
-        symbol = self._symbols.get(name)
-        if symbol is None:
-            symbol = self._symbols[name] = name.encode()[:60]
-        _CALLED.pack_into(self._memory, 8, device, symbol)
+        _FORM.pack_into(self._memory, 0, 0, device, self._symbols.get(name) or self._symbol(name))
         return self._started
+
+    def _symbol(self, name: str) -> bytes:
+        self._symbols[name] = symbol = name.encode()[:60]
+        return symbol
 
     def leave(self) -> None:
         """It has returned."""
