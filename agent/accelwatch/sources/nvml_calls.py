@@ -2,7 +2,7 @@
 
 A full reading of 16 GPUs makes over two thousand calls that give one number each. The binding makes the number's place
 and the arguments anew for each, and what it returns runs Python at each look at a member: here they are kept. Names,
-arguments and results are the binding's, but for field values.
+arguments and results are the binding's, but for field values and a wait that ends without an event.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _ID_AND_SCOPE = struct.Struct("=II")
 # Of the value, by its type (nvmlValueType_t); of types that are not known yet, all of it.
 _UNSIGNED_INT, _UNSIGNED_LONG_LONG = 1, 3
 _MEMBERS = ("=d", "=I", "=Q", "=Q", "=q", "=i", "=H")
+_TIMEOUT = 10  # nvmlReturn_t
 
 FieldValue = tuple[int, "int | float"]  # return code and value
 
@@ -58,6 +59,8 @@ class Calls:
         self._rates = _Rates()
         self._straight(library, "nvmlDeviceGetUtilizationRates", "_get_rates", "_read_rates")
         self._straight(library, "nvmlDeviceGetFieldValues", "_get_fields", "_read_fields")
+        self._event = module.c_nvmlEventData_t()
+        self._straight(library, "nvmlEventSetWait_v2", "_wait", "_wait_for_event")
 
     def __getattr__(self, name: str) -> Any:
         """Everything else is the binding's; so is what this library does not have."""
@@ -96,6 +99,15 @@ class Calls:
         if code:
             raise self._error(code)
         return self._rates
+
+    def _wait_for_event(self, events: Any, milliseconds: int) -> Any:
+        """The event, good until the next call; `None` where nothing happens within the time, as it is most seconds."""
+        code = self._wait(events, ctypes.byref(self._event), milliseconds)
+        if code == _TIMEOUT:
+            return None
+        if code:
+            raise self._error(code)
+        return self._event
 
     def _read_fields(self, handle: Any, wanted: Sequence[tuple[int, int]]) -> list[FieldValue]:
         """By pairs of field id and scope, in their order."""

@@ -128,7 +128,8 @@ class Events:
                 continue
             self._waiting_since = None
             pause = _PAUSE_SECONDS
-            self._note(event)
+            if event is not None:
+                self._note(event)
 
     def _note(self, event: Any) -> None:
         gpu = self._gpus.get(_address(event.device))
