@@ -21,6 +21,8 @@ def configure(verbose: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+    # APScheduler tells of missed runs, which are counted in `accelwatch_source_skipped_total`.
+    logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 
 def get() -> structlog.typing.FilteringBoundLogger:

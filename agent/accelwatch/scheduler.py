@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 import threading
 from collections.abc import Callable
+
+from apscheduler.events import EVENT_JOB_MISSED, JobEvent
+from apscheduler.triggers.interval import IntervalTrigger
 
 from accelwatch import log
 from accelwatch.clock import Clock
@@ -18,6 +22,8 @@ from accelwatch.timetable import Timetable
 BUSY_SHARE = 0.25
 # Stretching ends here: a tool that takes 30 s is still asked every two minutes.
 STRETCH_LIMIT_SECONDS = 600.0
+# Share of the interval by which each poll is moved at random, besides the node's own phase.
+JITTER = 0.05
 
 
 class Polled:
@@ -114,17 +120,12 @@ class Polled:
 class Rounds:
     """Polls one source on a thread of its own: one that blocks delays no other, and is never asked twice at once."""
 
-    def __init__(
-        self, polled: Polled, clock: Clock, metrics: AgentMetrics, done: Callable[[Snapshot | None], None]
-    ) -> None:
+    def __init__(self, polled: Polled, metrics: AgentMetrics, done: Callable[[Snapshot | None], None]) -> None:
         """`done` gets the result of each poll, on that thread."""
         self.polled = polled
-        self._clock = clock
         self._metrics = metrics
         self._done = done
         self._changed = threading.Condition()  # around all below
-        # Spreads load, guards nothing.
-        self._times = Timetable(polled.interval, clock.monotonic(), random.Random())  # noqa: S311
         self._asked = False
         self._under_way = False
         self._ended = False
@@ -134,11 +135,18 @@ class Rounds:
         """Raises `RuntimeError` when this host has no thread left to give."""
         self._thread.start()
 
+    def due(self) -> None:
+        """For the next poll in turn: skipped, and counted, while one is under way."""
+        with self._changed:
+            if self._under_way or self._asked:
+                self._metrics.skipped.labels(self.polled.source.name).inc()
+            else:
+                self._ask()
+
     def ask(self) -> None:
         """For a poll out of turn: at once, or when the one under way has ended."""
         with self._changed:
-            self._asked = True
-            self._changed.notify()
+            self._ask()
 
     def end(self) -> None:
         """After the poll under way, if there is one; waits for nothing."""
@@ -146,17 +154,9 @@ class Rounds:
             self._ended = True
             self._changed.notify()
 
-    def reschedule(self, interval: float) -> None:
-        """From now on every `interval` seconds."""
-        self.polled.interval = interval
-        with self._changed:
-            self._times.restart(interval, self._clock.monotonic())
-
-    def count_skipped(self) -> None:
-        """Counts the polls that were due since the one under way began."""
-        with self._changed:
-            if self._under_way:
-                self._skip(self._times.pass_by(self._clock.monotonic()))
+    def _ask(self) -> None:
+        self._asked = True
+        self._changed.notify()
 
     def _run(self) -> None:
         while self._wait():
@@ -164,7 +164,8 @@ class Rounds:
                 try:
                     snapshot = self.polled.poll(self._metrics)
                 finally:
-                    self._poll_over()
+                    with self._changed:
+                        self._under_way = False
                 self._done(snapshot)
             except Exception:  # noqa: BLE001 - a loop edge: the source is polled again
                 log.get().exception("a reading was lost; a flaw in accelwatch, please report it")
@@ -172,39 +173,31 @@ class Rounds:
     def _wait(self) -> bool:
         """Until a poll is to be made; whether one is."""
         with self._changed:
-            while not (self._asked or self._ended or (left := self._times.due - self._clock.monotonic()) <= 0):
-                self._changed.wait(left)
-            if self._ended:
-                return False
-            self._asked = False
-            self._under_way = True
-            # The one that is made now is one of those that are due; the others, after a pause of the process, are late.
-            self._skip(max(0, self._times.pass_by(self._clock.monotonic()) - 1))
-            return True
-
-    def _poll_over(self) -> None:
-        self.count_skipped()
-        with self._changed:
-            self._under_way = False
-
-    def _skip(self, polls: int) -> None:
-        if polls:
-            self._metrics.skipped.labels(self.polled.source.name).inc(polls)
+            while not (self._asked or self._ended):
+                self._changed.wait()
+            self._asked, self._under_way = False, not self._ended
+            return self._under_way
 
 
 class Scheduler:
-    """Runs polls. `deliver` gets each result; it is called from the sources' threads, one at a time."""
+    """APScheduler says when a source is due, the source's own thread polls it. `deliver` gets each result; it is called
+    from those threads, one at a time.
+    """
 
     def __init__(self, clock: Clock, metrics: AgentMetrics, deliver: Callable[[Polled, Snapshot | None], None]) -> None:
         self._clock = clock
         self._metrics = metrics
         self._deliver = deliver
         self._rounds: dict[str, Rounds] = {}
+        self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
         self._started = False
         self._lock = threading.RLock()  # what is removed by a reload is neither scheduled nor delivered any more
+        self._timetable = Timetable(clock, self._clock_stepped, timezone=datetime.UTC)
+        self._timetable.add_listener(self._missed, EVENT_JOB_MISSED)
 
     def start(self) -> None:
         """Starts polling."""
+        self._timetable.start()
         with self._lock:
             self._started = True
             for rounds in list(self._rounds.values()):
@@ -212,6 +205,8 @@ class Scheduler:
 
     def close(self) -> None:
         """Stops polling; does not wait for polls under way, whose children their sources end."""
+        if self._timetable.running:
+            self._timetable.shutdown(wait=False)
         ending = list(self._rounds.values())
         for rounds in ending:
             rounds.end()
@@ -220,11 +215,8 @@ class Scheduler:
 
     @property
     def statuses(self) -> list[SourceStatus]:
-        """Every source's status, by name. What was skipped up to now is counted."""
-        found = sorted(dict(self._rounds).items())
-        for _, rounds in found:
-            rounds.count_skipped()
-        return [rounds.polled.status for _, rounds in found]
+        """Every source's status, by name."""
+        return [rounds.polled.status for _, rounds in sorted(dict(self._rounds).items())]
 
     def source(self, name: str) -> Source | None:
         """The running source of that name."""
@@ -238,10 +230,11 @@ class Scheduler:
         """
         polled = Polled(source, interval, self._clock)
         self._metrics.know(source.name)
-        rounds = Rounds(polled, self._clock, self._metrics, lambda snapshot: self._polled(rounds, snapshot))
+        rounds = Rounds(polled, self._metrics, lambda snapshot: self._polled(rounds, snapshot))
         rounds.ask()
         with self._lock:
             self._rounds[source.name] = rounds
+            self._schedule(rounds, interval)
             if self._started:
                 self._begin(rounds)
 
@@ -256,9 +249,24 @@ class Scheduler:
         with self._lock:
             rounds = self._rounds.pop(name, None)
             if rounds is not None:
+                self._timetable.remove_job(name)
                 rounds.end()
         if rounds is not None:
             rounds.polled.source.close()
+
+    def _schedule(self, rounds: Rounds, interval: float) -> None:
+        """At a phase of its own, so that neither sources nor nodes all begin at once."""
+        rounds.polled.interval = interval
+        now = datetime.datetime.now(datetime.UTC)
+        phase = datetime.timedelta(seconds=interval * (0.5 + self._random.random() / 2))
+        self._timetable.add_job(
+            rounds.due,
+            IntervalTrigger(seconds=interval, start_date=now + phase, jitter=interval * JITTER, timezone=datetime.UTC),
+            id=rounds.polled.source.name,
+            replace_existing=True,
+            coalesce=True,
+            misfire_grace_time=max(1, int(interval)),
+        )
 
     def _begin(self, rounds: Rounds) -> None:
         source = rounds.polled.source
@@ -288,4 +296,16 @@ class Scheduler:
             return
         event = "polls take long: interval stretched" if wanted > polled.interval else "interval shortened again"
         log.get().warning(event, source=polled.source.name, interval_seconds=round(wanted, 2))
-        rounds.reschedule(wanted)
+        self._schedule(rounds, wanted)
+
+    def _clock_stepped(self) -> None:
+        """Every due time is of a clock that is gone: all begin again from now."""
+        log.get().warning("the clock was set, or the host was asleep: polls are scheduled anew")
+        with self._lock:
+            for rounds in self._rounds.values():
+                self._schedule(rounds, rounds.polled.interval)
+
+    def _missed(self, event: JobEvent) -> None:
+        """One that comes too late, after a pause of the process."""
+        if event.job_id in self._rounds:
+            self._metrics.skipped.labels(event.job_id).inc()

@@ -1,34 +1,38 @@
-"""When a source is due, by a clock that never steps: a wall clock that is set and a suspend change nothing."""
+"""When polls are due, also after the wall clock was set or the host was asleep.
+
+APScheduler keeps due times as wall time (its `BaseScheduler._process_jobs`): set back by a day, it would poll nothing
+for a day.
+"""
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable
+from typing import Any
 
-# Share of the interval by which each time is moved at random, besides the phase.
-JITTER = 0.05
+from apscheduler.executors.debug import DebugExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from accelwatch.clock import STEP_SECONDS, Clock
+
+# A step during a wait is noticed after that wait at the latest; without a limit it might be a day.
+WAIT_LIMIT_SECONDS = 60.0
 
 
-class Timetable:
-    """Times every `interval` seconds, at a phase of its own, so that sources and nodes do not all begin at once."""
+class Timetable(BackgroundScheduler):  # type: ignore[misc]
+    """Runs jobs on its own thread: they have to be short. There it also calls `stepped`, before it looks at jobs, when
+    the wall clock has left the monotonic one.
+    """
 
-    def __init__(self, interval: float, now: float, chance: random.Random) -> None:
-        self._chance = chance
-        self.restart(interval, now)
+    def __init__(self, clock: Clock, stepped: Callable[[], None], **options: Any) -> None:
+        self._clock = clock
+        self._stepped = stepped
+        self._ahead = clock.time() - clock.monotonic()
+        super().__init__(executors={"default": DebugExecutor()}, daemon=True, **options)
 
-    def restart(self, interval: float, now: float) -> None:
-        """With another interval and phase: the first time comes after half of it at least."""
-        self._interval = interval
-        self._time = now + interval * (0.5 + self._chance.random() / 2)
-        self.due = self._moved()
-
-    def pass_by(self, now: float) -> int:
-        """Goes on to the first time after `now`; gives how many were passed by."""
-        passed = 0
-        while self.due <= now:
-            self._time += self._interval
-            self.due = self._moved()
-            passed += 1
-        return passed
-
-    def _moved(self) -> float:
-        return self._time + self._interval * self._chance.uniform(-JITTER, JITTER)
+    def _process_jobs(self) -> float | None:
+        ahead = self._clock.time() - self._clock.monotonic()
+        moved, self._ahead = ahead - self._ahead, ahead
+        if abs(moved) > STEP_SECONDS:
+            self._stepped()
+        wait: float | None = super()._process_jobs()
+        return None if wait is None else min(wait, WAIT_LIMIT_SECONDS)

@@ -64,6 +64,7 @@ def test_a_clock_that_is_set_stops_no_poll_and_makes_doubles_or_loses_nothing(ho
         assert host.value('accelwatch_source_up{source="nvml"}') == 1
         assert host.value("accelwatch_run_end_timestamp_seconds") is None
         assert not host.value("accelwatch_run_stalled")
+    assert len(host.said("polls are scheduled anew")) == 3
     host.stop()
     codes = [(fault.code, fault.count) for fault in host.journalled()]
     assert codes == [("13", 1), ("62", 1), ("79", 1)]
