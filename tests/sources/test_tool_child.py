@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -59,6 +60,22 @@ def test_one_that_cannot_be_started_leaves_nothing_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
         ToolChild([str(tmp_path / "nothing")], {})
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_second_pipe_that_cannot_be_had_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each call would bring an agent that is short of descriptors nearer to its end."""
+    pipe, before, made = os.pipe, len(os.listdir("/proc/self/fd")), []
+
+    def once() -> tuple[int, int]:
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.append(pipe())
+        return made[0]
+
+    monkeypatch.setattr(os, "pipe", once)
+    with pytest.raises(OSError, match="Too many open files"):
+        ToolChild(["/bin/echo"], {})
     assert len(os.listdir("/proc/self/fd")) == before
 
 

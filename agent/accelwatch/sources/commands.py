@@ -43,6 +43,7 @@ DRIVER_LIBRARIES = (
     "/usr/local/Ascend/driver/lib64/driver",
 )
 
+_LOCK_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _found: dict[tuple[str | None, ...], tuple[float, str | None]] = {}  # when, and where
 
 
@@ -72,7 +73,7 @@ class ToolRunner:
     def __init__(self, lock_directory: Path | None = None) -> None:
         self._lock_directory = lock_directory
         self._abandoned: list[ToolChild] = []
-        self._locks: dict[tuple[str, int, int], str] = {}  # by tool, and the file that it led to
+        self._locks: dict[str, tuple[int, int, str]] = {}  # by tool: device and inode of its file, and the lock's path
         self._withheld = inheritable()
         # Made once, and as bytes: to copy and encode it is a fifth of what a call costs.
         self._environment = {os.fsencode(name): os.fsencode(value) for name, value in tool_environment().items()}
@@ -104,10 +105,11 @@ class ToolRunner:
         except OSError as error:
             raise SourceError(f"{argv[0]}: cannot be started: {error.strerror}; expected an executable") from error
         try:
-            stdout, stderr, flooded = _read(child, deadline)
-            timed_out = not flooded and not child.over(max(0.0, deadline - time.monotonic()))
+            stdout, stderr, flooded, ended = _read(child, deadline)
+            timed_out = not ended and not flooded and not child.over(max(0.0, deadline - time.monotonic()))
         finally:
-            self._end(child)
+            if not child.finish(REAP_SECONDS):
+                self._abandoned.append(child)
         if flooded:
             raise SourceError(
                 f"{' '.join(argv)}: printed more than {OUTPUT_LIMIT_BYTES} bytes and was killed", _text(stdout)
@@ -117,26 +119,21 @@ class ToolRunner:
         assert child.status is not None  # noqa: S101 - it has ended, else it has timed out
         return Output(child.status, _text(stdout), _text(stderr))
 
-    def _end(self, child: ToolChild) -> None:
-        """Kills what is left of the child's group, reaps it, and closes our ends of its pipes."""
-        child.kill()
-        if not child.wait(REAP_SECONDS):
-            self._abandoned.append(child)
-        child.close()
-
     def _open_lock(self, tool: str) -> int:
         """To resolve the path and to look for the lock is a quarter of what a call costs: done when the tool is new."""
         try:
             file = os.stat(tool)
         except OSError:
             return self._find_lock(tool)[0]
-        key = (tool, file.st_dev, file.st_ino)
-        if key in self._locks:
-            with contextlib.suppress(OSError):
-                return os.open(self._locks[key], os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        known = self._locks.get(tool)
+        if known is not None and known[0] == file.st_dev and known[1] == file.st_ino:
+            try:
+                return os.open(known[2], _LOCK_FLAGS)
+            except OSError:
+                pass  # it was swept away
         descriptor, path = self._find_lock(tool)
         if path.parent == self._lock_directories()[0]:  # another one is good only until that one can be written
-            self._locks[key] = str(path)
+            self._locks[tool] = (file.st_dev, file.st_ino, str(path))
         return descriptor
 
     def _find_lock(self, tool: str) -> tuple[int, Path]:
@@ -146,9 +143,9 @@ class ToolRunner:
             path = directory / f"accelwatch-{digest}.lock"
             # Made only where there is none, so that root opens up no file that another user puts there meanwhile; and
             # the kernel refuses O_CREAT on another user's file in a sticky directory (fs.protected_regular).
-            for flags in (os.O_RDWR, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_RDWR):
+            for flags in (_LOCK_FLAGS, _LOCK_FLAGS | os.O_CREAT | os.O_EXCL, _LOCK_FLAGS):
                 try:
-                    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+                    descriptor = os.open(path, flags, 0o666)
                 except OSError as error:
                     errors.append(f"{path}: {error.strerror}")
                     continue
@@ -207,32 +204,35 @@ def _take_turn(lock: int, tool: str, deadline: float) -> None:
             return
 
 
-def _read(child: ToolChild, deadline: float) -> tuple[bytearray, bytearray, bool]:
-    """Reads both pipes until they close, the deadline passes, or the output exceeds its limit."""
+def _read(child: ToolChild, deadline: float) -> tuple[bytearray, bytearray, bool, bool]:
+    """Reads both pipes until they close, the deadline passes, or the output exceeds its limit.
+
+    Both outputs, whether they exceed it, and whether the tool has ended.
+    """
     out, err = bytearray(), bytearray()
-    buffers = dict(zip(child.streams, (out, err), strict=True))
+    buffers = {child.streams[0]: out, child.streams[1]: err}
     poller = select.poll()
     for descriptor in buffers:
         poller.register(descriptor, select.POLLIN)
+    ended = child.rest(max(0.0, min(QUIET_SECONDS, deadline - time.monotonic())))
     now = time.monotonic()
-    ended = child.rest(min(QUIET_SECONDS, max(0.0, deadline - now)))
-    until = min(deadline, time.monotonic() + PIPE_GRACE_SECONDS) if ended else deadline
+    until = min(deadline, now + PIPE_GRACE_SECONDS) if ended else deadline
     while True:
-        now = time.monotonic()
         for descriptor, events in poller.poll(max(0.0, min(until - now, PIPE_GRACE_SECONDS)) * 1000):
             data = os.read(descriptor, READ_BYTES) if events & select.POLLIN else b""
             buffers[descriptor] += data
             if len(out) + len(err) > OUTPUT_LIMIT_BYTES:
-                return out, err, True
+                return out, err, True, ended
             if not data or (events & select.POLLHUP and len(data) < READ_BYTES):  # nobody is left to write more
                 poller.unregister(descriptor)
                 del buffers[descriptor]
         if not buffers or now >= until:  # what it had printed by then is still had
-            return out, err, False
+            return out, err, False, ended
+        now = time.monotonic()
         if not ended and child.ended():
             ended = True
-            until = min(deadline, time.monotonic() + PIPE_GRACE_SECONDS)
+            until = min(deadline, now + PIPE_GRACE_SECONDS)
 
 
 def _text(data: bytes | bytearray) -> str:
-    return data.decode("utf-8", errors="replace")
+    return data.decode("utf-8", errors="replace") if data else ""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 _LOOK_SECONDS, _LOOK_LIMIT_SECONDS = 0.0005, 0.05
 # What Python ignores and a program expects to be ended by.
 _DEFAULTS = (int(signal.SIGPIPE), int(signal.SIGXFSZ))
+_NO_INPUT = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
 
 
 class ToolChild:
@@ -28,7 +29,12 @@ class ToolChild:
         """`withheld`: descriptors that it is not to have, else `inheritable`. Raises `OSError` when it cannot start."""
         self.status: int | None = None  # once it has ended: its exit status, negative: by that signal
         out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
+        try:
+            err_read, err_write = os.pipe()
+        except OSError:
+            os.close(out_read)
+            os.close(out_write)
+            raise
         self.streams: tuple[int, ...] = (out_read, err_read)
         self._end: int | None = None  # readable once it has ended
         self._over = False  # seen to be so
@@ -38,13 +44,10 @@ class ToolChild:
                 list(argv),
                 environment,
                 file_actions=(
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    _NO_INPUT,
                     (os.POSIX_SPAWN_DUP2, out_write, 1),
                     (os.POSIX_SPAWN_DUP2, err_write, 2),
-                    *(
-                        (os.POSIX_SPAWN_CLOSE, descriptor)
-                        for descriptor in (inheritable() if withheld is None else withheld)
-                    ),
+                    *[(os.POSIX_SPAWN_CLOSE, held) for held in (inheritable() if withheld is None else withheld)],
                 ),
                 setsid=True,
                 setsigdef=_DEFAULTS,
@@ -55,7 +58,10 @@ class ToolChild:
         finally:
             os.close(out_write)
             os.close(err_write)
-        self._end = _descriptor_of(self.pid)
+        try:
+            self._end = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):
+            self._end = None  # the kernel or this Python has no such thing, or the child is gone and reaped
 
     def ended(self) -> bool:
         """Whether it has; then it is reaped."""
@@ -101,26 +107,26 @@ class ToolChild:
         """Whether it has ended within so long; then it is reaped."""
         return self.ended() or (self.over(seconds) and self.ended())
 
-    def kill(self) -> None:
-        """It, and what it has started in its group, also after its own end."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+    def finish(self, seconds: float) -> bool:
+        """Kills it, and what it has started in its group, also after its own end; whether it was reaped within so long.
+
+        Our ends of its pipes, and what tells of its end, are closed either way.
+        """
+        try:  # noqa: SIM105 - `suppress` costs more than the call
             os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        gone = self.wait(seconds)
+        self.close()
+        return gone
 
     def close(self) -> None:
-        """Our ends of its pipes, and what tells of its end."""
+        """See `finish`."""
         for descriptor in self.streams:
             os.close(descriptor)
         if self._end is not None:
             os.close(self._end)
         self.streams, self._end = (), None
-
-
-def _descriptor_of(pid: int) -> int | None:
-    """Of a child; `None` where the kernel has no such thing, or no more, or the child has been reaped."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):  # a Python built for an older kernel has no such function
-        return None
 
 
 def inheritable() -> list[int]:
