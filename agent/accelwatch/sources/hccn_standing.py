@@ -38,7 +38,7 @@ class Standings:
         self._standing = {port: since for port, since in self._standing.items() if port[0] in devices}
 
     def period(self, port: PortKey, query: str, asked: int | None, usual: int) -> int:
-        """Polls between two readings: `usual`, unless the link has stood since it was asked."""
+        """Polls between two readings: `usual`, unless the link has stood since what is `AGREED` was asked."""
         if asked is None or query not in AGREED or port not in self._standing:
             return usual
         return AGREED_PERIOD if asked >= self._standing[port][1] else usual

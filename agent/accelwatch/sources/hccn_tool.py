@@ -18,7 +18,7 @@ from accelwatch.sources.base import AscendDevice, Presence, SourceError
 from accelwatch.sources.commands import Runner, find_tool
 from accelwatch.sources.hccn_950 import Port, parse_ports
 from accelwatch.sources.hccn_optics import parse_optical
-from accelwatch.sources.hccn_standing import PortKey, Standings
+from accelwatch.sources.hccn_standing import AGREED, PortKey, Standings
 from accelwatch.sources.kept_answer import KeptAnswer, Read
 from accelwatch.sources.npu_smi_errors import unsupported
 from accelwatch.sources.npu_smi_values import whole_lines
@@ -225,7 +225,8 @@ class HccnTool:
         return math.inf if last is None else (self._polls - last) / self._period(asked)
 
     def _period(self, asked: tuple[PortKey, str]) -> int:
-        return self._standings.period(*asked, self._asked.get(asked), PERIODS[asked[1]])
+        usual = PERIODS[asked[1]]
+        return self._standings.period(*asked, self._asked.get(asked), usual) if asked[1] in AGREED else usual
 
     def _resting(self, asked: tuple[PortKey, str]) -> bool:
         since = self._unsupported.get(asked)

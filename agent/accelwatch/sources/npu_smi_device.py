@@ -12,7 +12,7 @@ from accelwatch.readings.sensors import Clock as DeviceClock
 from accelwatch.readings.sensors import Sensors
 from accelwatch.readings.snapshot import Device
 from accelwatch.sources import npu_smi_queries as queries
-from accelwatch.sources.kept_answer import More, Read
+from accelwatch.sources.kept_answer import Read
 from accelwatch.sources.npu_smi_faults import parse_fault_events
 from accelwatch.sources.npu_smi_info import ChipRow, Info
 from accelwatch.sources.npu_smi_schedule import SIXTY, Query, Schedule
@@ -37,8 +37,7 @@ class Chips:
         self._info = info
         self._rows = rows
         self._known = known
-        self._schedule = schedule
-        self._read = schedule.read
+        self._fresh, self._read = schedule.fresh, schedule.read
         self._map = self._read(MAP, queries.parse_map) or []
 
     def devices(self) -> tuple[Device, ...]:
@@ -48,42 +47,36 @@ class Chips:
     def _block(self, query: Query, chip: int) -> queries.Block:
         return (self._read(query, queries.blocks) or {}).get(chip, {})
 
-    def _own(self, query: Query, npu: int, chip: int) -> int | None:
-        """The number of the block that is this chip's own: an answer without chip ids is of the only chip there is.
+    def _own(self, kind: str, npu: int, chip: int, parse: Callable[[queries.Block], Read | None]) -> Read | None:
+        """What `parse` makes of this chip's own block: an answer without chip ids is of the only chip there is.
 
         A card that has lost a chip can answer as one with a single chip does.
         """
-        if self._read(query, queries.numbered) is not False:
-            return chip
+        answer = self._fresh(Query(kind, npu))
+        if answer is None:
+            return None
+        if answer.read(queries.numbered):
+            return answer.read_part(queries.blocks, chip, parse)
         there = [row.chip_id or 0 for row in self._rows if (row.npu_id or 0) == npu]
-        return 0 if there == [chip] else None
-
-    def _parsed(
-        self,
-        query: Query,
-        number: int | None,
-        parse: Callable[[queries.Block, *More], Read | None],
-        *more: *More,
-    ) -> Read | None:
-        """What `parse` makes of a block of the query's last answer, once for each answer."""
-        answer = self._schedule.fresh(query)
-        return None if answer is None else answer.read_part(queries.blocks, number, parse, *more)
+        return answer.read_part(queries.blocks, 0 if there == [chip] else None, parse)
 
     def _of_chip(
         self, kind: str, npu: int, chip: int, parse: Callable[[queries.Block, DeviceKey], Read | None], key: DeviceKey
     ) -> Read | None:
         """The answer of a query that needs its chip named, except on 950; it may repeat the chip's id or not."""
         for query in (Query(kind, npu, chip), Query(kind, npu)):
-            for number in (chip, 0):
-                if self._block(query, number):
-                    return self._parsed(query, number, parse, key)
+            answer = self._fresh(query)
+            if answer is not None:
+                blocks = answer.read(queries.blocks)
+                for number in (chip, 0):
+                    if blocks.get(number):
+                        return answer.read_part(queries.blocks, number, parse, key)
         return None
 
     def _device(self, row: ChipRow) -> Device:
         npu, chip = row.npu_id or 0, row.chip_id or 0
         key = DeviceKey(Vendor.ASCEND, f"npu{npu}/chip{chip}")
-        ecc_query = Query("ecc", npu)
-        ecc = self._parsed(ecc_query, self._own(ecc_query, npu, chip), queries.parse_ecc)
+        ecc = self._own("ecc", npu, chip, queries.parse_ecc)
         return Device(
             identity=self._identity(key, row),
             sensors=self._sensors(row),
@@ -96,8 +89,7 @@ class Chips:
 
     def _health(self, row: ChipRow) -> Health:
         npu, chip = row.npu_id or 0, row.chip_id or 0
-        query = Query("health", npu)
-        health = self._parsed(query, self._own(query, npu, chip), queries.parse_health)
+        health = self._own("health", npu, chip, queries.parse_health)
         events = self._events(npu, chip)
         codes = None if events is None else tuple(event.code for event in events)
         return Health(

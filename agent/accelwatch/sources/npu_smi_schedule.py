@@ -42,7 +42,7 @@ class Schedule:
         self._interval = interval
         self._timeout = timeout
         self.polls = 0
-        self._answers: dict[Query, KeptAnswer] = {}
+        self._answers: dict[Query, tuple[KeptAnswer, float]] = {}  # and until when it holds
         self._asked: dict[Query, int] = {}  # the poll in which it was last asked
         self._refused: dict[Query, int] = {}
         self._answered: set[Query] = set()  # ever
@@ -63,7 +63,7 @@ class Schedule:
         """A good answer."""
         self._refused.pop(query, None)
         self._answered.add(query)
-        self._answers[query] = answer
+        self._answers[query] = (answer, answer.at + LIFETIME_PERIODS * query.period * self._interval + self._timeout)
 
     def refuse(self, query: Query) -> None:
         """The tool, or the device, says that it has no such query."""
@@ -79,11 +79,8 @@ class Schedule:
 
     def fresh(self, query: Query) -> KeptAnswer | None:
         """Its last answer, while that holds."""
-        answer = self._answers.get(query)
-        if answer is None:
-            return None
-        age = self._clock.monotonic() - answer.at
-        return answer if age <= LIFETIME_PERIODS * query.period * self._interval + self._timeout else None
+        kept = self._answers.get(query)
+        return None if kept is None or self._clock.monotonic() > kept[1] else kept[0]
 
     def read(self, query: Query, parse: Callable[[str], Read]) -> Read | None:
         """What `parse` makes of its last answer, while that holds; the same object each time, which nobody changes."""
