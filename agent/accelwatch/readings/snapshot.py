@@ -50,9 +50,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     blocked: bool = False  # the last call of the poll ran into its deadline: whether it was chance is to be asked soon
 
 
-_FAMILIES = ("sensors", "health", "ecc", "repairs", "pcie", "fabric", "links", "processes")
-
-
 def read_anew(before: Snapshot | None, after: Snapshot) -> frozenset[str] | None:
     """The families of a source's devices that are not the very objects of its answer before; `None`: all may be.
 
@@ -61,13 +58,24 @@ def read_anew(before: Snapshot | None, after: Snapshot) -> frozenset[str] | None
     if before is None or len(before.devices) != len(after.devices):
         return None
     fresh = set() if after.links is before.links else {"links"}
-    left: tuple[str, ...] = _FAMILIES
     for old, new in zip(before.devices, after.devices, strict=True):
         if old.identity is not new.identity or old.state is not new.state:
             return None
-        for family in left:
-            if getattr(old, family) is not getattr(new, family):
-                fresh.add(family)
-        if len(fresh) > len(_FAMILIES) - len(left):
-            left = tuple(family for family in _FAMILIES if family not in fresh)
+        # One by one rather than by name: this looks at every device twice a second.
+        if old.sensors is not new.sensors:
+            fresh.add("sensors")
+        if old.health is not new.health:
+            fresh.add("health")
+        if old.ecc is not new.ecc:
+            fresh.add("ecc")
+        if old.repairs is not new.repairs:
+            fresh.add("repairs")
+        if old.pcie is not new.pcie:
+            fresh.add("pcie")
+        if old.fabric is not new.fabric:
+            fresh.add("fabric")
+        if old.links is not new.links:
+            fresh.add("links")
+        if old.processes is not new.processes:
+            fresh.add("processes")
     return frozenset(fresh)

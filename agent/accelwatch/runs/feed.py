@@ -14,6 +14,7 @@ from accelwatch.runs.sample import Sample
 
 # The clock domain that does the computing.
 _COMPUTE_CLOCKS = frozenset(("sm", "aicore"))
+_NAMES = {vendor: vendor.value for vendor in Vendor}  # `value` of an enumeration is a function of Python
 _HELD_DOWN = frozenset(
     (
         Throttle.HW_SLOWDOWN,
@@ -32,26 +33,31 @@ def samples(
     """One sample per device that answers; a MIG device has no power of its own and gives none."""
     result = []
     for device in devices:
-        label = labels.get(device.key)
-        if label is None or device.sensors is None or device.state is not DeviceState.UP:
+        key, sensors = device.identity.key, device.sensors
+        label = labels.get(key)
+        if label is None or sensors is None or device.state is not DeviceState.UP:
             continue
         if device.identity.parent is None:
-            result.append(_sample(device, device.sensors, label, packets.get(device.key, ()), now))
+            result.append(_sample(device, sensors, label, packets.get(key, ()) if packets else (), now))
     return result
 
 
 def _sample(device: Device, sensors: Sensors, label: str, packets: tuple[int, ...], now: float) -> Sample:
-    clock = next((clock.hertz for clock in sensors.clocks if clock.domain in _COMPUTE_CLOCKS), None)
+    hertz = None
+    for clock in sensors.clocks:
+        if clock.domain in _COMPUTE_CLOCKS:
+            hertz = clock.hertz
+            break
     throttle = sensors.throttle
     return Sample(
-        vendor=device.key.vendor.value,
+        vendor=_NAMES[device.identity.key.vendor],
         device=label,
         at=now,
         model=device.identity.model or "",
         power_watts=sensors.power_watts,
         power_limit_watts=sensors.power_limit_watts,
         utilization_ratio=sensors.utilization_ratio,
-        clock_hertz=clock,
+        clock_hertz=hertz,
         throttled=None if throttle is None else not _HELD_DOWN.isdisjoint(throttle),
         temperature_celsius=sensors.temperature_celsius,
         traffic_packets=sum(packets) if packets else None,
@@ -63,20 +69,24 @@ def _sample(device: Device, sensors: Sensors, label: str, packets: tuple[int, ..
 def held_devices(rows: Iterable[DeviceRow], measured: Mapping[DeviceKey, Device]) -> list[HeldDevice]:
     """The inventory as runs see it, with the pids that the drivers name."""
     rows = list(rows)
-    labels = {row.identity.key: row.label for row in rows}
+    labels: dict[DeviceKey, str] | None = None  # needed where there are MIG devices
     result = []
     for row in rows:
-        device = measured.get(row.identity.key)
-        pids = None if device is None or device.processes is None else tuple(p.pid for p in device.processes)
-        parent = row.identity.parent
+        identity = row.identity
+        device = measured.get(identity.key)
+        processes = None if device is None else device.processes
+        parent = None
+        if identity.parent is not None:
+            labels = labels or {other.identity.key: other.label for other in rows}
+            parent = labels.get(identity.parent)
         result.append(
             HeldDevice(
-                vendor=row.identity.key.vendor.value,
+                vendor=_NAMES[identity.key.vendor],
                 device=row.label,
-                model=row.identity.model or "",
-                node=_device_node(row.identity),
-                pids=pids,
-                parent=None if parent is None else labels.get(parent),
+                model=identity.model or "",
+                node=_device_node(identity),
+                pids=None if processes is None else tuple([process.pid for process in processes]),
+                parent=parent,
             )
         )
     return result
