@@ -52,6 +52,12 @@ EQUIVALENT = (
         "16",
         "these are moments of evaluations, which are 5, 10, 15 s or more apart",
     ),
+    Equivalent(
+        "accelwatch:serial_exposure_seconds:at_first_sight",
+        "unless last_over_time(accelwatch:serial_exposure_seconds:at_first_sight[",
+        None,
+        "a serial comes back after an hour or more, and is looked for during five minutes",
+    ),
     *(
         Equivalent(
             rule,
