@@ -131,3 +131,17 @@ def test_a_row_is_json() -> None:
     """Of what a fast reading consists of."""
     values = (3, 1e-9, 1.5e21, None, ["hw_thermal", "power_brake"])
     assert json.loads(row(values)) == [3, 1e-9, 1.5e21, None, ["hw_thermal", "power_brake"]]
+
+
+def test_the_worker_imports_nothing_of_weight() -> None:
+    """It stays for as long as the agent: these are 5 MB of memory that nobody shares."""
+    told = "import sys; from accelwatch.sources import nvml_worker as w; w._pynvml(); print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout
+    loaded = set(printed.split())
+    assert "pynvml" in loaded
+    heavy = {"msgspec", "typing", "subprocess", "tempfile", "pathlib", "logging", "dataclasses", "psutil", "runpy"}
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    ).stdout
+    assert loaded & heavy - set(bare.split()) == set()
+    assert not {name for name in loaded if name.startswith("accelwatch.readings.")} - {"accelwatch.readings.pci"}

@@ -201,7 +201,7 @@ def main() -> None:
 def _pynvml() -> Any:
     """The module takes `find_library` from `ctypes.util` and never calls it: what that imports is 1.3 MB of its own."""
     unused = types.ModuleType("ctypes.util")
-    unused.find_library = None  # type: ignore[attr-defined]
+    unused.find_library = lambda name: None  # type: ignore[attr-defined]  # noqa: ARG005 - as where nothing is found
     sys.modules.setdefault("ctypes.util", unused)
     import pynvml
 
