@@ -104,18 +104,45 @@ def test_only_a_numbered_node_makes_a_holder(host: Host, target: str, held: bool
     assert host.holders() == ([7] if held else [])
 
 
-def test_others_are_looked_at_ever_more_rarely_and_holders_always(host: Host) -> None:
-    """After 5, 10, 20, 40 and then every 60 seconds."""
+def test_a_process_is_looked_at_ever_more_rarely(host: Host) -> None:
+    """After 5, 10, 20, 40 and then every 60 seconds; one that holds a device after 30 at the latest."""
     host.process(7)
     host.process(8, "/dev/davinci0")
-    looks = []
+    looks: dict[int, list[int]] = {7: [], 8: []}
     for second in range(0, 260, 5):
-        host.holders()
-        assert 8 in host.looked
-        if 7 in host.looked:
-            looks.append(second)
+        host.looked.clear()
+        assert host.holders() == [8]
+        for pid in host.looked:
+            looks[pid].append(second)
         host.clock.now += 5
-    assert looks == [0, 5, 15, 35, 75, 135, 195, 255]
+    assert looks[7] == [0, 5, 15, 35, 75, 135, 195, 255]
+    assert looks[8] == [0, 5, 15, 35, 65, 95, 125, 155, 185, 215, 245]
+
+
+def test_a_holder_that_opens_another_device_is_looked_at_soon_again(host: Host) -> None:
+    """One by one they are opened while a program starts."""
+    home = host.process(8, "/dev/davinci0")
+    for second in range(0, 45, 5):
+        if second == 30:
+            (home / "fd" / "9").symlink_to("/dev/davinci1")
+        host.looked.clear()
+        (process,) = host.source.poll().processes
+        assert process.devices == (("davinci0", "davinci1") if second >= 35 else ("davinci0",))
+        assert bool(host.looked) == (second in (0, 5, 15, 35, 40))
+        host.clock.now += 5
+    (home / "fd" / "0").unlink()
+    assert host.source.poll(everything=True).processes[0].devices == ("davinci1",)
+
+
+def test_a_holder_that_has_ended_holds_nothing_from_then_on(host: Host) -> None:
+    """Its parent has not reaped it; when it was last looked at does not matter."""
+    home = host.process(8, "/dev/nvidia0")
+    assert host.holders() == [8]
+    stat = (home / "stat").read_text()
+    (home / "stat").write_text(stat.replace(") R ", ") Z "))
+    (home / "fd" / "0").unlink()
+    assert host.holders() == []
+    assert host.holders(everything=True) == []
 
 
 def test_a_process_that_opens_a_device_later_is_found(host: Host) -> None:
@@ -179,6 +206,7 @@ def test_a_holder_that_cannot_be_looked_into_now_has_not_ended(host: Host, error
     host.process(8, "/dev/nvidia1")
     host.source.poll()
     host.failing = {7: error}
+    host.clock.now += 5
     snapshot = host.source.poll()
     first, second = snapshot.processes
     assert (first.pid, first.devices, first.state, first.cpu_seconds) == (7, ("nvidia0",), "unknown", None)

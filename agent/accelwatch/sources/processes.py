@@ -19,8 +19,10 @@ from accelwatch.sources.privileged import DEVICE_NODE, PrivilegedReads
 from accelwatch.sources.proc_files import NAME_LENGTH, Stat, boot_time, container_of, launcher_of, read_stat, started_at
 from accelwatch.sources.process_events import Deliver, ProcessEvents
 
-# A process that holds no device is looked at again after so long, then twice as long, up to the limit.
+# The open files of a process are looked through again after so long, then twice as long, up to a limit: a rank has
+# hundreds, and holds its devices until it ends, which is seen at each poll.
 LOOK_AGAIN_SECONDS, LOOK_AGAIN_LIMIT_SECONDS = 5.0, 60.0
+HOLDER_LIMIT_SECONDS = 30.0
 # The states of proc(5) in psutil's words.
 STATES = {
     "R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop", "Z": "zombie",
@@ -30,7 +32,7 @@ GRANT = "is accelwatch-helper up? Without it: grant CAP_SYS_PTRACE"
 
 
 class Looked(msgspec.Struct):
-    """A process that held no device when it was last looked at, or could not be looked into.
+    """What a process held when it was last looked at, or could not be looked into.
 
     `instance` is the inode of its directory in /proc: it comes with the listing and changes when the pid is given
     to another process, so no file of a process has to be read to notice that.
@@ -40,6 +42,7 @@ class Looked(msgspec.Struct):
     next_look: float
     pause: float
     readable: bool
+    devices: tuple[str, ...] = ()
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -61,6 +64,7 @@ class Processes:
         self._reads = reads
         self._clock = clock
         self._others: dict[int, Looked] = {}
+        self._holding: dict[int, Looked] = {}
         self._told_unreadable = 0
         self._found: dict[int, Found] = {}
         self._handles: dict[int, psutil.Process] = {}  # of those with a long name: making one costs a look of its own
@@ -102,19 +106,29 @@ class Processes:
         except OSError as error:
             raise SourceError(f"{self._proc}: cannot be read: {error.strerror}") from error
         self._others = {pid: looked for pid, looked in self._others.items() if pids.get(pid) == looked.instance}
+        self._holding = {pid: looked for pid, looked in self._holding.items() if pids.get(pid) == looked.instance}
         holders: dict[int, HostProcess] = {}
         problems: list[str] = []
         for pid in sorted(pids):
             looked = self._others.get(pid)
             if looked is not None and now < looked.next_look and not everything:
                 continue
-            holder, readable, problem = self._holder(pid)
+            holding = self._holding.get(pid)
+            if holding is not None and (everything or now >= holding.next_look):
+                del self._holding[pid]
+            holder, readable, problem = self._holder(pid, self._held(pid))
             if problem is not None:
                 problems.append(problem)
             if holder is not None:
                 holders[pid] = holder
                 self._others.pop(pid, None)
+                if readable and problem is None and pid not in self._holding:
+                    pause = LOOK_AGAIN_SECONDS
+                    if holding is not None and holding.devices == holder.devices:
+                        pause = min(holding.pause * 2, HOLDER_LIMIT_SECONDS)
+                    self._holding[pid] = Looked(pids[pid], now + pause, pause, True, holder.devices)
             elif problem is None:
+                self._holding.pop(pid, None)
                 pause = min(looked.pause * 2, LOOK_AGAIN_LIMIT_SECONDS) if looked else LOOK_AGAIN_SECONDS
                 self._others[pid] = Looked(pids[pid], now + pause, pause, readable)
         self._last = holders
@@ -146,11 +160,18 @@ class Processes:
             )
         return problems
 
-    def _holder(self, pid: int) -> tuple[HostProcess | None, bool, str | None]:
+    def _held(self, pid: int) -> tuple[str, ...]:
+        """What it held a short while ago."""
+        holding = self._holding.get(pid)
+        return () if holding is None else holding.devices
+
+    def _holder(self, pid: int, known: tuple[str, ...]) -> tuple[HostProcess | None, bool, str | None]:
         """The process if it holds a device, whether it may be looked into, and what went wrong."""
         readable, problem = True, None
         try:
-            devices = self._devices(pid)
+            if known and self._stat(pid).state in "ZX":
+                known = ()  # it has ended, and let go of them
+            devices = known or self._devices(pid)
             return (self._describe(pid, devices) if devices else None), True, None
         except PermissionError:
             readable = False
