@@ -14,6 +14,7 @@ import pytest
 from accelwatch.readings.health import DeviceState
 from accelwatch.readings.link import Fabric, LinkState
 from accelwatch.readings.sensors import Throttle
+from accelwatch.readings.snapshot import read_anew
 from accelwatch.simulator import nvml_library
 from accelwatch.simulator.state import Node
 from accelwatch.sources.base import SourceError
@@ -51,6 +52,23 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     made = Rig(tmp_path, node_of("hopper", 3))
     yield made
     made.source.close()
+
+
+def test_who_a_device_is_stays_one_object(rig: Rig) -> None:
+    """Full readings too, so that nobody looks at it again; what was read again is new, also where it is equal."""
+    first = rig.source.poll(everything=True)
+    second = rig.source.poll(everything=True)
+    assert all(a.identity is b.identity for a, b in zip(first.devices, second.devices, strict=True))
+    assert read_anew(first, second) == {"sensors", "health", "ecc", "repairs", "pcie", "fabric", "links", "processes"}
+    assert first.devices[0].links == second.devices[0].links
+    assert read_anew(second, rig.source.poll()) == {"sensors"}
+    rig.node.nvidia[1].serial = "1650000000001"  # another board in the slot: only a new worker can see it
+    rig.show()
+    rig.source._child.end()
+    third = rig.source.poll(everything=True)
+    assert third.devices[1].identity.serial == "1650000000001"
+    assert third.devices[0].identity is first.devices[0].identity
+    assert read_anew(second, third) is None
 
 
 def test_every_value_is_the_devices_own(rig: Rig) -> None:

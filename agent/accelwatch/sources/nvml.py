@@ -241,11 +241,19 @@ class Nvml:
         return msgspec.structs.replace(old, sensors=joined(fast, old.sensors), state=DeviceState.UP)
 
     def _recognised(self, device: Device) -> Device | None:
-        """A device that could not be identified, as the one that had its index before; else `None`."""
-        if device.identity.pci is not None or device.identity.index is None:
-            return device
-        identity = self._ordinals.get(device.identity.index)
-        return None if identity is None else msgspec.structs.replace(device, identity=identity)
+        """A device that could not be identified, as the one that had its index before; else `None`.
+
+        Who it is stays the very same object while it is the same: nobody has to look at that again.
+        """
+        told = device.identity
+        if told.pci is None and told.index is not None:
+            identity = self._ordinals.get(told.index)
+        else:
+            old = self._devices.get(told.key)
+            identity = told if old is None or old.identity != told else old.identity
+        if identity is None:
+            return None
+        return device if identity is told else msgspec.structs.replace(device, identity=identity)
 
     def _blocked(self) -> Iterator[Device]:
         for ordinal, (_, reason) in self._quarantine.items():
