@@ -8,7 +8,7 @@ import pytest
 
 from accelwatch.readings.link import Link, LinkKind, LinkState
 from accelwatch.sources.base import Presence, SourceError
-from accelwatch.sources.rdma import LOOK_AGAIN_POLLS, Rdma
+from accelwatch.sources.rdma import Rdma
 
 HDR = {"state": "4: ACTIVE", "phys_state": "5: LinkUp", "rate": "200 Gb/sec (4X HDR)", "link_layer": "InfiniBand"}
 
@@ -119,34 +119,3 @@ def test_nothing_readable_is_an_error_not_an_empty_view(tmp_path: Path) -> None:
     (port(tmp_path) / "link_layer").unlink()
     with pytest.raises(SourceError, match="cannot be read"):
         Rdma(sysfs=tmp_path).poll()
-
-
-def test_a_counter_that_a_port_does_not_have_is_looked_for_now_and_then(tmp_path: Path) -> None:
-    """Not at each poll; of one that the port has, every value is told, and its end at once."""
-    home = port(tmp_path, counters__symbol_error="7")
-    source = Rdma(sysfs=tmp_path)
-
-    def errors() -> dict[str, int] | None:
-        (link,) = source.poll().links
-        return link.errors
-
-    assert errors() == {"symbol_error": 7}
-    (home / "counters" / "VL15_dropped").write_text("1\n")
-    (home / "counters" / "symbol_error").write_text("8\n")
-    assert errors() == {"symbol_error": 8}
-    assert [errors() for _ in range(LOOK_AGAIN_POLLS - 1)][-1] == {"symbol_error": 8, "VL15_dropped": 1}
-    (home / "counters" / "symbol_error").unlink()
-    assert errors() == {"VL15_dropped": 1}
-
-
-def test_a_port_that_was_away_is_looked_at_anew(tmp_path: Path) -> None:
-    """A reloaded driver may have other counters."""
-    home = port(tmp_path)
-    source = Rdma(sysfs=tmp_path)
-    source.poll()
-    home.rename(tmp_path / "away")
-    (home.parent).rename(tmp_path / "ports")
-    with pytest.raises(SourceError):
-        source.poll()
-    port(tmp_path, counters__symbol_error="7")
-    assert source.poll().links[0].errors == {"symbol_error": 7}

@@ -13,8 +13,6 @@ from accelwatch.sources.base import Presence, SourceError
 _RATE = re.compile(r"^(\d+(?:\.\d+)?) Gb/sec")
 _STATES = {"ACTIVE": LinkState.UP, "DOWN": LinkState.DOWN, "INIT": LinkState.DOWN, "ARMED": LinkState.DOWN}
 _PAGE_BYTES = 4096  # sysfs shows no more
-# Counters come with the driver, which makes the port anew; of one that came by itself is known after a minute.
-LOOK_AGAIN_POLLS = 12
 
 # Counters of the port that count something wrong; absent ones are left out. link_downed stands apart.
 ERROR_COUNTERS = (
@@ -35,7 +33,6 @@ class Rdma:
 
     def __init__(self, *, sysfs: Path) -> None:
         self._sysfs = sysfs
-        self._ports: dict[str, _Port] = {}  # by path: those of the last poll
 
     def presence(self) -> Presence:
         """A host without RDMA devices is not unhealthy: the source is off there."""
@@ -59,7 +56,6 @@ class Rdma:
                 f"{self._sysfs}: cannot be listed: {error.strerror}; expected one directory per RDMA device: "
                 "is the driver still loaded?"
             ) from error
-        kept, self._ports = self._ports, {}
         for device in devices:
             ports = f"{self._sysfs}/{device}/ports"
             try:
@@ -69,13 +65,10 @@ class Rdma:
                 continue
             for number in numbers:
                 path = f"{ports}/{number}"
-                port = kept.get(path) or _Port(path, f"{device}/{number}")
                 try:
-                    links.append(port.read())
+                    links.append(_port(path, f"{device}/{number}"))
                 except OSError as error:
                     problems.append(f"{path}: cannot be read: {error.strerror}")
-                    continue
-                self._ports[path] = port
         if problems and not links:
             raise SourceError(problems[0])
         return Snapshot(links=tuple(links), problems=tuple(problems))
@@ -84,50 +77,34 @@ class Rdma:
         """Nothing is held between polls."""
 
 
-class _Port:
-    """One port. What it does not have is looked for now and then only: of 20 counters a driver has half."""
+def _port(path: str, name: str) -> Link:
+    """Raises `OSError` when it cannot be read at all. Of the counters a driver has about half."""
+    state = _read(f"{path}/state").partition(b":")[2].strip().decode(errors="replace")
+    layer = _read(f"{path}/link_layer").strip()
+    rate = _RATE.match(_text(f"{path}/rate"))
+    counts = {counter: _count(f"{path}/counters/{counter}") for counter in ERROR_COUNTERS}
+    counts |= {counter: _count(f"{path}/hw_counters/{counter}") for counter in HW_ERROR_COUNTERS}
+    errors = {counter: count for counter, count in counts.items() if count is not None}
+    sent, received = _count(f"{path}/counters/port_xmit_packets"), _count(f"{path}/counters/port_rcv_packets")
+    return Link(
+        key=None,
+        link=name,
+        kind=LinkKind.ROCE if layer == b"Ethernet" else LinkKind.IB,
+        state=_STATES.get(state, LinkState.UNKNOWN),
+        speed_bits_per_second=float(rate[1]) * 1e9 if rate else None,
+        verdict=_text(f"{path}/phys_state").partition(":")[2].strip() or None,
+        drops=_count(f"{path}/counters/link_downed"),
+        errors=errors or None,
+        packets=None if sent is None or received is None else sent + received,
+    )
 
-    def __init__(self, path: str, name: str) -> None:
-        self._path = path
-        self._name = name
-        self._absent: set[str] = set()
-        self._polls = 0
 
-    def read(self) -> Link:
-        """Raises `OSError` when it cannot be read at all."""
-        if self._polls % LOOK_AGAIN_POLLS == 0:
-            self._absent.clear()
-        self._polls += 1
-        path = self._path
-        state = _read(f"{path}/state").partition(b":")[2].strip().decode(errors="replace")
-        layer = _read(f"{path}/link_layer").strip()
-        rate = _RATE.match(_text(f"{path}/rate"))
-        errors = {name: count for name in ERROR_COUNTERS if (count := self._count("counters", name)) is not None}
-        errors |= {name: n for name in HW_ERROR_COUNTERS if (n := self._count("hw_counters", name)) is not None}
-        sent, received = self._count("counters", "port_xmit_packets"), self._count("counters", "port_rcv_packets")
-        return Link(
-            key=None,
-            link=self._name,
-            kind=LinkKind.ROCE if layer == b"Ethernet" else LinkKind.IB,
-            state=_STATES.get(state, LinkState.UNKNOWN),
-            speed_bits_per_second=float(rate[1]) * 1e9 if rate else None,
-            verdict=_text(f"{path}/phys_state").partition(":")[2].strip() or None,
-            drops=self._count("counters", "link_downed"),
-            errors=errors or None,
-            packets=None if sent is None or received is None else sent + received,
-        )
-
-    def _count(self, folder: str, name: str) -> int | None:
-        if name in self._absent:
-            return None
-        try:
-            digits = _read(f"{self._path}/{folder}/{name}").strip()
-        except FileNotFoundError:
-            self._absent.add(name)
-            return None
-        except OSError:
-            return None
-        return int(digits) if digits.isdigit() else None
+def _count(path: str) -> int | None:
+    try:
+        digits = _read(path).strip()
+    except OSError:
+        return None
+    return int(digits) if digits.isdigit() else None
 
 
 def _read(path: str) -> bytes:
