@@ -247,7 +247,8 @@ class Node:
                 for number, link in enumerate(device.links or ()):
                     if number >= len(counted) or counted[number] != link:
                         self._count_link(owner, link)
-            if device.pcie is not None and device.pcie.replays is not None:
+            anew = last is None or last.pcie is not device.pcie
+            if anew and device.pcie is not None and device.pcie.replays is not None:
                 self._counters.follow(owner, "link_errors", "pcie:pcie0", device.pcie.replays)
                 self._link_names.counted(owner, "pcie:pcie0")
         for link in snapshot.links:
