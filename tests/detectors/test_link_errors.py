@@ -81,7 +81,7 @@ def test_every_counter_that_a_source_reads_has_a_limit_of_its_own() -> None:
 
     for name in (*ERROR_COUNTERS, *HW_ERROR_COUNTERS):
         assert limit(LinkKind.IB, name) is not _OTHER, name
-    for _, name in (*_COUNTERS, *_NVLINK5):
+    for name in (*(name for _, name in _COUNTERS), *_NVLINK5.values()):
         assert limit(LinkKind.NVLINK, name) is not _OTHER, name
 
 

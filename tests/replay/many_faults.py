@@ -20,6 +20,7 @@ from accelwatch.core import Core
 from accelwatch.faults.sign import Gone, Sign
 from accelwatch.journal.store import Store
 from accelwatch.metrics.agent import AgentMetrics
+from accelwatch.metrics.exposition import GZIP_LEVEL
 from accelwatch.metrics.page import AgentStatus, Renderer
 from accelwatch.readings.process import HostProcess, Launcher, ProcessExit, RunIdentity
 from accelwatch.readings.severity import Severity
@@ -184,7 +185,7 @@ def main() -> None:
         if life.core.ledger._next_id // every > life.pids // 20 - PIDS // 20:
             life.end_run()
         if number % 500 == 499:
-            pages.append(len(gzip.compress(life.page(), 1)))
+            pages.append(len(gzip.compress(life.page(), GZIP_LEVEL)))
     gc.collect()
     grown = pss()
     half = len(life.commits) // 2
@@ -201,7 +202,7 @@ def main() -> None:
                 "grown": grown,
                 "episodes": life.core.ledger._next_id - 1,
                 "runs": sum(life.core.run_page().ended.values()),
-                "first_page": len(gzip.compress(first_page, 1)),
+                "first_page": len(gzip.compress(first_page, GZIP_LEVEL)),
                 "pages": pages,
                 "first_commits": max(life.commits[2:half]),
                 "last_commits": max(life.commits[half:]),
