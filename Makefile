@@ -61,7 +61,7 @@ bench-where: bench-set-up
 bench-short: bench-set-up
 	@$(BIN)/python tests/benchmarks/run.py --short
 
-# How much slower a process is beside the agent: about six minutes.
+# How much slower a process is beside the agent: about a quarter of an hour.
 bench-jitter: bench-set-up
 	@$(BIN)/python tests/benchmarks/jitter.py
 
