@@ -59,3 +59,23 @@ def test_closing_does_what_waits_first(tmp_path: Path) -> None:
     made.close(10)
     assert done == [0, 1, 2]
     assert not made.alive
+
+
+@pytest.mark.parametrize(("start", "answers"), [(60.0, 3), (0.0, 1)])
+def test_each_answer_is_shown_at_once_after_a_start_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: float, answers: int
+) -> None:
+    """The first scrapes find all sources; later measured values wait for the page of their five seconds."""
+    monkeypatch.setattr(pipeline, "START_SECONDS", start)
+    monkeypatch.setattr(pipeline, "PUBLISH_SECONDS", 60.0)
+    core = Core(SteadyClock(FakeClock(), "boot"), Loaded(), load(), node_name="n", boot_id="boot")
+    shown, dealt_with = [], threading.Event()
+    made = Pipeline(core, Writer(tmp_path, lambda _problem: None), lambda: shown.append(1), dealt_with.set)
+    made.start()
+    for _ in range(3):
+        dealt_with.clear()
+        made.wake()
+        assert dealt_with.wait(10)
+        threading.Event().wait(0.05)  # the page comes after what was dealt with
+    made.close(10)
+    assert len(shown) == answers

@@ -24,6 +24,8 @@ SOON_SECONDS = 0.25
 # Readings come several times a second, scrapes every 15 s or so: for readings the page is rendered every five seconds,
 # and at once for what is news. Rendering is a third of what the agent does.
 PUBLISH_SECONDS = 5.0
+# Sources answer one after the other: after a start each is shown at once, so that the first scrapes find them all.
+START_SECONDS = 10.0
 # Enough for a storm of kernel records; when it is full, sources wait, and the kernel's ring holds what comes.
 QUEUE_LIMIT = 10_000
 FULL_SECONDS = 0.01
@@ -83,6 +85,7 @@ class Pipeline:
 
     def _run(self) -> None:
         published, shown = 0.0, True
+        begun = time.monotonic()
         while True:
             batch, ended = self._next(SOON_SECONDS if self._core.listens else TICK_SECONDS)
             with self.lock:
@@ -97,7 +100,9 @@ class Pipeline:
             self._hand_over()
             news = bool(changes.episodes or changes.devices or changes.runs or changes.links or changes.remediations)
             shown = shown and not batch
-            if news or not (shown or time.monotonic() - published < PUBLISH_SECONDS):
+            now = time.monotonic()
+            pause = PUBLISH_SECONDS if now - begun > START_SECONDS else 0.0
+            if news or not (shown or now - published < pause):
                 self._publish()
                 published, shown = time.monotonic(), True
             if ended:

@@ -37,7 +37,14 @@ class Spent:
 def family(pid: int) -> list[int]:
     """A program and the children that stay. The simulated tools stand for the vendor's: their cost is not the agent's."""
     children = psutil.Process(pid).children(recursive=True)
-    return [pid, *(child.pid for child in children if "nvml_worker" in " ".join(child.cmdline()))]
+    return [pid, *(child.pid for child in children if _is_worker(child))]
+
+
+def _is_worker(child: psutil.Process) -> bool:
+    try:
+        return "nvml_worker" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # a tool that has ended meanwhile
+        return False
 
 
 def spent(pids: Sequence[int]) -> Spent:
