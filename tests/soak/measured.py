@@ -12,12 +12,20 @@ LIMITS = {"descriptors": 4.0, "threads": 6.0, "children": 2.0, "PSS bytes": 4 <<
 LIMITS |= {"python objects": 3000.0, "state bytes": 64 << 10, "journal bytes": 8 << 20}
 
 
+def _children(task: Path) -> int:
+    """Of one thread; none once it has ended."""
+    try:
+        return len((task / "children").read_text().split())
+    except FileNotFoundError:
+        return 0
+
+
 def of_process(pid: int) -> dict[str, float]:
     """Descriptors, threads, children (dead ones too), proportional memory of a process that lives. Raises `OSError`."""
     proc = Path("/proc", str(pid))
     rollup = (proc / "smaps_rollup").read_text()
     pss = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
-    children = sum(len((task / "children").read_text().split()) for task in (proc / "task").iterdir())
+    children = sum(_children(task) for task in (proc / "task").iterdir())
     return {
         "descriptors": len(os.listdir(proc / "fd")),
         "threads": len(os.listdir(proc / "task")),
