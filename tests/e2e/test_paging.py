@@ -127,10 +127,14 @@ def test_a_drill_reaches_the_pager_by_both_ways_and_changes_no_figure(stack: Sta
     assert len(stack.pages.all(drills=True)) == 2, "the rule's alert of the same drill rings nowhere"
     assert figures(stack) == before
     for node, was in powered.items():
-        now = exposure(stack, node, "powered")
-        passed = {device: now[device] - was[device] for device in now}
-        assert passed["2"] == pytest.approx(passed["3"], abs=0.01), "a drilled device is as powered as its neighbour"
-        assert passed["2"] > 5
+
+        def passed(node: str = node, was: dict[str, float] = was) -> dict[str, float]:
+            return {device: now - was[device] for device, now in exposure(stack, node, "powered").items()}
+
+        # Measured time is on a page every five seconds, and then scraped.
+        until("powered time", lambda passed=passed: passed()["2"] > 5, WITHIN_SECONDS)
+        times = passed()
+        assert times["2"] == pytest.approx(times["3"], abs=0.01), "a drilled device is as powered as its neighbour"
         assert set(exposure(stack, node, "maintenance").values()) <= {0.0}
 
 
