@@ -58,6 +58,24 @@ EQUIVALENT = (
         None,
         "a serial comes back after an hour or more, and is looked for during five minutes",
     ),
+    Equivalent(
+        "accelwatch:serial_exposure:seconds1h",
+        "last_over_time(accelwatch:serial_exposure_seconds:last[3d] offset ",
+        None,
+        "the evaluations before this one are an hour ago",
+    ),
+    *(
+        Equivalent(
+            rule,
+            f"or 0 * last_over_time({counter}:total[",
+            "21600s",
+            "what it is taken from counts three hours",
+        )
+        for rule, counter in (
+            ("accelwatch:serial_maintenance_episodes:count1h", "accelwatch:serial_maintenance_episodes"),
+            ("accelwatch:serial_down:seconds1h", "accelwatch:serial_down_seconds"),
+        )
+    ),
     *(
         Equivalent(
             rule,
