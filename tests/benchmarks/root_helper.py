@@ -84,8 +84,8 @@ def questions(python: Path, environment: Mapping[str, str]) -> list[str]:
             for descriptor in opened:
                 os.close(descriptor)
     return [
-        "On a host of real devices the agent asks two questions at each poll of `processes` for each process that holds a"
-        " device, and one a minute for each other process."
+        "On a host of real devices the agent asks for the traffic of each process that holds a device at each poll of"
+        " `processes`, for its open files every 30 s, and for those of each other process once a minute."
         f" One for the devices among {OPEN_FILES} open files takes the helper {1000 * answering / QUESTIONS:.2f} ms of a"
         f" core, and who asks {1000 * asking / QUESTIONS:.2f} ms ({QUESTIONS:,} were asked)."
     ]
