@@ -185,3 +185,11 @@ def test_the_fabrics_own_summary_counts(summary: int, healthy: bool) -> None:
     """Version 3 of the structure says unhealthy or limited without a reason."""
     fabric = msgspec.convert(decode_fabric(3, 0, 0x100, summary), Fabric)
     assert fabric.healthy is healthy
+
+
+def test_a_link_whose_state_was_not_read_is_neither_up_nor_down() -> None:
+    """It would be a link that went down."""
+    from accelwatch.sources.nvml_links import links
+
+    found = links({"vendor": "nvidia", "native": "0000:01:00.0"}, ([1, None, 0], [7, 0, 0, 0], {}))
+    assert [(link["link"], link["state"]) for link in found or ()] == [("nvlink0", "up"), ("nvlink2", "down")]

@@ -114,15 +114,14 @@ class Processes:
             if looked is not None and now < looked.next_look and not everything:
                 continue
             holding = self._holding.get(pid)
-            if holding is not None and (everything or now >= holding.next_look):
-                del self._holding[pid]
-            holder, readable, problem = self._holder(pid, self._held(pid))
+            known = () if holding is None or everything or now >= holding.next_look else holding.devices
+            holder, readable, problem = self._holder(pid, known)
             if problem is not None:
                 problems.append(problem)
             if holder is not None:
                 holders[pid] = holder
                 self._others.pop(pid, None)
-                if readable and problem is None and pid not in self._holding:
+                if readable and problem is None and not known:
                     pause = LOOK_AGAIN_SECONDS
                     if holding is not None and holding.devices == holder.devices:
                         pause = min(holding.pause * 2, HOLDER_LIMIT_SECONDS)
@@ -159,11 +158,6 @@ class Processes:
                 f"group and carry this node's name in place of the scheduler's job id; {GRANT}"
             )
         return problems
-
-    def _held(self, pid: int) -> tuple[str, ...]:
-        """What it held a short while ago."""
-        holding = self._holding.get(pid)
-        return () if holding is None else holding.devices
 
     def _holder(self, pid: int, known: tuple[str, ...]) -> tuple[HostProcess | None, bool, str | None]:
         """The process if it holds a device, whether it may be looked into, and what went wrong."""
